@@ -1,0 +1,79 @@
+"""The demonstration: two small corpora become one index, three questions find their answers.
+
+The corpora are CPython's own language reference (`pydoc_data.topics`, on every machine that has Python) and `ko.jsonl`
+beside this file. `python demo/run.py` runs the commands a user would type and shows them; with `--svg FILE` the searches
+are also drawn into a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from pydoc_data.topics import topics
+
+HERE = Path(__file__).parent
+SEARCHES = (
+    ["search", "비 오는 날 강아지 산책은 어떻게 하나", "-k", "3"],
+    ["search", "how do I make sure a file is closed when an error happens", "-k", "3"],
+    ["search", "파이썬에서 예외가 나도 항상 실행되는 블록", "-k", "3", "--where", "lang = 'en'"],
+)
+
+
+def write_topics(path: Path) -> None:
+    """One document per topic of the language reference; a topic's first line is its title, underlined in the source."""
+    with path.open("w", encoding="utf-8") as file:
+        for name, text in sorted(topics.items()):
+            title = text.strip().splitlines()[0].strip()
+            row = {"id": f"python/{name}", "title": title, "text": text, "lang": "en", "category": "Python"}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def yusa(*arguments: str) -> None:
+    print("$ yusa " + shlex.join(arguments), flush=True)
+    done = subprocess.run([sys.executable, "-m", "yusa.service.cli", *arguments], check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    print(flush=True)
+
+
+def draw(index: str, path: Path) -> None:
+    """The same searches as one SVG picture of a terminal."""
+    from rich.console import Console
+
+    import yusa as library
+    from yusa.service.cli.render import print_hits
+
+    console = Console(record=True, width=100, file=sys.stderr, force_terminal=True)
+    with library.open(index) as opened:
+        for _, query, *options in SEARCHES:
+            where = options[options.index("--where") + 1] if "--where" in options else None
+            shown = shlex.join(["yusa", "search", query, *options])
+            console.print(f"[bold]$ {shown}[/bold]", highlight=False)
+            print_hits(console, opened.search(query, top_k=3, where=where))
+            console.print()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    console.save_svg(str(path), title="yusa")
+    print(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-i", "--index", default="demo-index", help="where the index is made (default: %(default)s)")
+    parser.add_argument("--svg", type=Path, help="also draw the searches into this file")
+    arguments = parser.parse_args()
+    reference = Path(arguments.index) / "sources" / "python.jsonl"
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    write_topics(reference)
+    yusa("index", str(HERE / "ko.jsonl"), str(reference), "-i", arguments.index)
+    for search in SEARCHES:
+        yusa(*search, "-i", arguments.index)
+    if arguments.svg:
+        draw(arguments.index, arguments.svg)
+
+
+if __name__ == "__main__":
+    main()

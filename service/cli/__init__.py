@@ -1,0 +1,50 @@
+"""The command line. Nothing but click is imported until a command is chosen, so that `yusa --help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from yusa.service.cli.group import LazyGroup
+from yusa.service.cli.options import show_version, verbose
+
+COMMANDS = {
+    "index": "Put documents into an index.",
+    "search": "Find documents by meaning.",
+    "session": "Search again and again with one loaded encoder.",
+    "similar": "Find the documents nearest to a document.",
+    "show": "Show a document of the index.",
+    "delete": "Delete documents.",
+    "stats": "Count what the index holds.",
+    "verify": "Check the index.",
+    "compact": "Give the space of deleted documents back.",
+    "backup": "Copy the index, also while it is in use.",
+    "encode": "Turn texts into vectors, tokens or features.",
+    "doctor": "Check the installation.",
+}
+"""Each name is a module of this package that holds a command of the same name."""
+
+
+@click.group(cls=LazyGroup, package=__name__, lazy=COMMANDS, name="yusa")
+@show_version
+@verbose
+def cli() -> None:
+    """yusa: search Korean and English text by meaning.
+
+    \b
+    yusa index notes/            makes ./yusa-index, or adds to it
+    yusa search 지루한 영화        asks it
+    """
+
+
+def main() -> None:
+    """What the script `yusa` runs."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # A terminal in another encoding is left alone; pipes, files and LANG=C get UTF-8.
+        if stream is not None and (stream.encoding.lower() in ("ascii", "us-ascii") or not stream.isatty()):
+            stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    cli(prog_name="yusa")

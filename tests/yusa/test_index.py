@@ -1,0 +1,165 @@
+"""The front door with a stub encoder: everything a library user does, on a real store."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stubs import StubEncoder
+
+import yusa
+from yusa.errors import (
+    DocumentNotFoundError,
+    EncoderMismatchError,
+    IndexExistsError,
+    IndexNotFoundError,
+    UsageError,
+)
+
+DOCUMENTS = [
+    {"id": "a", "text": "apples and pears", "title": "Fruit", "year": 2020},
+    {"id": "b", "text": "carrots and onions", "year": 2021},
+    {"id": "c", "text": "사과와 배", "year": 2022},
+]
+
+
+@pytest.fixture
+def encoder() -> StubEncoder:
+    return StubEncoder(dimension=32)
+
+
+@pytest.fixture
+def index(tmp_path: Path, encoder: StubEncoder) -> yusa.Index:
+    index = yusa.create(tmp_path / "index", encoder=encoder)
+    index.add(DOCUMENTS)
+    return index
+
+
+def test_documents_go_in_and_questions_find_them(index: yusa.Index) -> None:
+    hits = index.search("carrots and onions", top_k=2)
+    assert [hit.id for hit in hits][0] == "b"
+    assert hits[0].score == pytest.approx(1.0, abs=1e-3)
+    assert hits[0].metadata == {"year": 2021}
+    assert hits[0].text == "carrots and onions"
+    assert len(hits) == 2
+
+
+def test_a_title_is_encoded_in_front_of_the_passage(index: yusa.Index, encoder: StubEncoder) -> None:
+    assert "Fruit apples and pears" in encoder.encoded_texts
+
+
+def test_add_reports_what_happened(tmp_path: Path, encoder: StubEncoder) -> None:
+    index = yusa.create(tmp_path / "index", encoder=encoder)
+    first = index.add(DOCUMENTS)
+    assert (first.added, first.updated, first.unchanged) == (3, 0, 0)
+    encoder.encoded_texts.clear()
+    changed = [DOCUMENTS[0], {**DOCUMENTS[1], "text": "leeks"}]
+    second = index.add(changed)
+    assert (second.added, second.updated, second.unchanged) == (0, 1, 1)
+    assert encoder.encoded_texts == ["leeks"]
+
+
+def test_only_metadata_changed_encodes_nothing(index: yusa.Index, encoder: StubEncoder) -> None:
+    encoder.encoded_texts.clear()
+    report = index.add([{**DOCUMENTS[0], "year": 1999}])
+    assert report.updated == 1
+    assert encoder.encoded_texts == []
+    assert index.get("a").metadata == {"year": 1999}
+    assert index.search("apples", where="year = 1999")[0].id == "a"
+
+
+def test_where_narrows_every_query(index: yusa.Index) -> None:
+    answers = index.search_many(["apples", "onions"], where="year >= 2021")
+    assert [{hit.id for hit in hits} for hits in answers] == [{"b", "c"}, {"b", "c"}]
+
+
+def test_similar_leaves_the_document_itself_out(index: yusa.Index) -> None:
+    assert {hit.id for hit in index.similar("a")} == {"b", "c"}
+
+
+def test_get_and_delete(index: yusa.Index) -> None:
+    assert index.delete(["a", "zzz"]) == ["a"]
+    with pytest.raises(DocumentNotFoundError, match="'a'"):
+        index.get("a")
+    assert "a" not in {hit.id for hit in index.search("apples and pears")}
+
+
+def test_create_refuses_an_index_that_exists(index: yusa.Index, encoder: StubEncoder) -> None:
+    with pytest.raises(IndexExistsError, match="holds an index already"):
+        yusa.create(index.path, encoder=encoder)
+
+
+def test_open_refuses_a_directory_without_index(tmp_path: Path) -> None:
+    with pytest.raises(IndexNotFoundError):
+        yusa.open(tmp_path)
+
+
+@pytest.mark.parametrize(("passage_tokens", "overlap"), [(16, 16), (16, -1), (0, 0)])
+def test_create_refuses_senseless_passages(
+    tmp_path: Path, encoder: StubEncoder, passage_tokens: int, overlap: int
+) -> None:
+    with pytest.raises(UsageError, match="overlap"):
+        yusa.create(tmp_path / "x", encoder=encoder, passage_tokens=passage_tokens, overlap=overlap)
+    assert not (tmp_path / "x").exists()
+
+
+def test_another_encoder_object_is_refused_at_once(index: yusa.Index) -> None:
+    with pytest.raises(EncoderMismatchError, match=r"weights \('stub-'.*'stub-other'"):
+        yusa.open(index.path, encoder=StubEncoder(dimension=32, seed="other"))
+
+
+def test_an_encoder_with_other_vectors_is_refused(index: yusa.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YUSA_CACHE", str(tmp_path / "cache"))
+
+    class Broken(StubEncoder):
+        def _encode(self, texts: object) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+            rows = super()._encode(texts)  # type: ignore[arg-type]
+            return -rows
+
+    with pytest.raises(EncoderMismatchError, match="lowest cosine -"):
+        yusa.open(index.path, encoder=Broken(dimension=32)).search("apples")
+
+
+def test_a_runtime_that_passed_is_not_asked_again(
+    index: yusa.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YUSA_CACHE", str(tmp_path / "cache"))
+    first, second = StubEncoder(dimension=32), StubEncoder(dimension=32)
+    yusa.open(index.path, encoder=first).search("apples")
+    assert first.encoded_texts
+    yusa.open(index.path, encoder=second).search("apples")
+    assert second.encoded_texts == []
+
+
+def test_options_beside_an_encoder_object_are_refused(tmp_path: Path, encoder: StubEncoder) -> None:
+    with pytest.raises(UsageError, match="loaded already"):
+        yusa.create(tmp_path / "x", encoder=encoder, device="cpu")
+
+
+def test_many_threads_search_while_one_writes(index: yusa.Index) -> None:
+    wrong: list[str] = []
+    done = threading.Event()
+
+    def search() -> None:
+        while not done.is_set():
+            hits = index.search("carrots and onions", top_k=50)
+            wrong.extend(hit.id for hit in hits if hit.id.startswith("n") and hit.text != f"onions number {hit.id[1:]}")
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for start in range(0, 60, 10):
+        index.add([{"id": f"n{n}", "text": f"onions number {n}"} for n in range(start, start + 10)])
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert index.stats().documents == 63
+
+
+def test_backup_is_an_index(index: yusa.Index, tmp_path: Path, encoder: StubEncoder) -> None:
+    index.backup(tmp_path / "copy")
+    with yusa.open(tmp_path / "copy", encoder=encoder) as copy:
+        assert [hit.id for hit in copy.search("apples")] == [hit.id for hit in index.search("apples")]

@@ -1,0 +1,380 @@
+"""An index: documents in, hits out. The only place where the rooms are put together."""
+
+from __future__ import annotations
+
+import builtins
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yusa.encoder.base import EncodeProgress, Fingerprint, Pooling, SentenceEncoder
+from yusa.errors import DocumentNotFoundError, EncoderError, IndexExistsError, UsageError
+from yusa.identity import require_same_encoder, require_same_vectors
+from yusa.indexer import Progress, Report, Source, documents_source, run
+from yusa.search.searcher import Searcher
+from yusa.storage import Settings, Store
+
+if TYPE_CHECKING:
+    import threading as _threading
+
+    from yusa.search.hit import Hit
+    from yusa.storage import CompactReport, Document, Filter, Stats, VerifyReport
+
+DEFAULT_ENCODER = "multilingual-e5-small"
+DEFAULT_PASSAGE_TOKENS = 256
+DEFAULT_OVERLAP = 32
+
+
+def create(
+    path: str | Path,
+    *,
+    encoder: str | Path | SentenceEncoder = DEFAULT_ENCODER,
+    pooling: Pooling | None = None,
+    max_length: int | None = None,
+    prompts: Mapping[str, str] | None = None,
+    device: str | None = None,
+    passage_tokens: int = DEFAULT_PASSAGE_TOKENS,
+    overlap: int = DEFAULT_OVERLAP,
+    vector_dtype: Literal["float16", "float32"] = "float16",
+) -> Index:
+    """Makes a new, empty index in the directory `path` and opens it.
+
+    Args:
+        encoder: a packaged model, a directory, a hub name, or an encoder object.
+        prompts: texts put in front of every "query" and every "document".
+        passage_tokens: the most tokens of a passage; less where the encoder allows less.
+        overlap: tokens of whole sentences that a passage repeats from the one before it.
+
+    Raises:
+        IndexExistsError: `path` holds an index already.
+        EncoderError: the encoder cannot be loaded or does not have this pooling.
+        UsageError: `passage_tokens` or `overlap` make no sense.
+    """
+    path = Path(path)
+    if not 0 <= overlap < passage_tokens:
+        raise UsageError(
+            f"overlap must be at least 0 and less than passage_tokens; got overlap {overlap}, "
+            f"passage_tokens {passage_tokens}"
+        )
+    if Store.exists(path):
+        raise IndexExistsError(f"{path} holds an index already; open it, or choose another directory")
+    loaded = _load(encoder, pooling=pooling, max_length=max_length, prompts=prompts, device=device)
+    from yusa.encoder.probes import PROBE_IS_QUERY, probe_texts, probe_vectors
+
+    texts = probe_texts(loaded)
+    identity = loaded.fingerprint
+    settings = Settings(
+        encoder=loaded.name,
+        encoder_options={
+            "pooling": identity.pooling,
+            "max_length": identity.max_length,
+            "prompts": {"query": identity.query_prompt, "document": identity.document_prompt},
+            "normalize": identity.normalize,
+        },
+        fingerprint=identity.to_dict(),
+        provenance=loaded.provenance,
+        dimension=loaded.dimension,
+        passage_tokens=passage_tokens,
+        overlap=overlap,
+        vector_dtype=vector_dtype,
+        probe_texts=texts,
+        probe_is_query=PROBE_IS_QUERY,
+        probe_vectors=probe_vectors(loaded, texts),
+    )
+    return Index(Store.create(path, settings), lambda: loaded)
+
+
+def open(
+    path: str | Path,
+    *,
+    encoder: str | Path | SentenceEncoder | None = None,
+    pooling: Pooling | None = None,
+    max_length: int | None = None,
+    prompts: Mapping[str, str] | None = None,
+    device: str | None = None,
+) -> Index:
+    """Opens the index in the directory `path`.
+
+    The encoder is loaded when it is first needed; without `encoder` it is the one the index was made with. An encoder
+    object is compared with the index at once, a name when it is loaded.
+
+    Raises:
+        IndexNotFoundError: there is no index at `path`.
+        IndexFormatError: a newer yusa wrote it, or it is damaged.
+        EncoderMismatchError: the encoder given is not the index's.
+    """
+    store = Store.open(Path(path))
+    settings = store.settings
+    if encoder is not None and not isinstance(encoder, str | Path):
+        given = encoder
+        require_same_encoder(given, settings, store.path)
+        return Index(store, lambda: given)
+
+    name = settings.encoder if encoder is None else encoder
+    asked = {"pooling": pooling, "max_length": max_length, "prompts": prompts}
+    asked = {key: value for key, value in asked.items() if value is not None}
+
+    def load() -> SentenceEncoder:
+        try:
+            return _load(name, **{**settings.encoder_options, **asked}, device=device)
+        except EncoderError:
+            if encoder is None:
+                raise
+            # Another encoder may not have the stored pooling or length; the comparison says so better than the loader.
+            return _load(name, **asked, device=device)
+
+    return Index(store, load)
+
+
+def _load(encoder: str | Path | SentenceEncoder, **options: Any) -> SentenceEncoder:
+    if not isinstance(encoder, str | Path):
+        if any(value is not None for value in options.values()):
+            raise UsageError("pooling, max_length, prompts and device belong to loading; the encoder given is loaded already")
+        return encoder
+    from yusa.encoder import Encoder
+
+    return Encoder.load(encoder, **options)
+
+
+class Index:
+    """One directory of documents that can be searched by meaning. Made by `create` and `open`.
+
+    Safe to search from many threads and processes at once. One process writes at a time; a second is told who does.
+    """
+
+    def __init__(self, store: Store, load: Callable[[], SentenceEncoder]) -> None:
+        self._store = store
+        self._encoder = _CheckedEncoder(store, load)
+        self._searcher = Searcher(store, lambda: self._encoder.loaded)
+
+    @property
+    def path(self) -> Path:
+        return self._store.path
+
+    @property
+    def settings(self) -> Settings:
+        return self._store.settings
+
+    @property
+    def encoder(self) -> SentenceEncoder:
+        """The encoder, loaded and compared with the index on first use."""
+        return self._encoder.loaded
+
+    def add(
+        self,
+        documents: Source | Iterable[Source] | Iterable[Document | Mapping[str, Any]],
+        *,
+        source: str = "python",
+        prune: bool = False,
+        confirm: Callable[[str, int, int], bool] | None = None,
+        strict: bool = False,
+        dry_run: bool = False,
+        stop: _threading.Event | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        rejects: Path | None = None,
+        wait: float = 0.0,
+    ) -> Report:
+        """Adds documents, replaces changed ones, skips unchanged ones before anything is encoded.
+
+        Args:
+            documents: what `yusa.read` returned, or Documents, or mappings with `id`, `text`, `title` and metadata.
+            source: the name these belong to, where `documents` are plain objects; an id of another source is rejected.
+            prune: afterwards delete what these sources held before and no longer have.
+            confirm: asked as (source, to be deleted, held) before more than 20 % of a source is pruned.
+            strict: read and check everything first, and commit nothing if a row is bad.
+            dry_run: only say what would happen.
+            stop: set it to finish the batch in flight and return.
+            rejects: where rejected rows are written, as JSON lines.
+            wait: seconds to wait for another writer.
+
+        Raises:
+            IndexLockedError: another process is writing.
+            RejectedInputError: `strict`, and a row is bad; nothing was committed.
+            InputError: a source cannot be read at all.
+        """
+        return run(
+            _sources(documents, source),
+            self._store,
+            self._encoder,
+            prune=prune,
+            confirm=confirm,
+            strict=strict,
+            dry_run=dry_run,
+            stop=stop,
+            progress=progress,
+            rejects=rejects,
+            wait=wait,
+        )
+
+    def search(
+        self,
+        query: str,
+        *,
+        top_k: int = 10,
+        offset: int = 0,
+        mode: str = "dense",
+        where: str | Filter | None = None,
+        passages: bool = False,
+        min_score: float | None = None,
+    ) -> list[Hit]:
+        """The documents nearest to `query`, best first; `min(top_k, documents that match)` of them.
+
+        Args:
+            where: a condition on metadata, such as "year >= 2020 and lang = 'ko'".
+            passages: every passage is a hit of its own, instead of the best of each document.
+            min_score: leaves out hits whose cosine is less.
+
+        Raises:
+            FilterError: `where` cannot be understood.
+            UsageError: an empty query, or a number out of range.
+            EncoderMismatchError: the encoder is not the index's.
+        """
+        return self.search_many(
+            [query], top_k=top_k, offset=offset, mode=mode, where=where, passages=passages, min_score=min_score
+        )[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        *,
+        top_k: int = 10,
+        offset: int = 0,
+        mode: str = "dense",
+        where: str | Filter | None = None,
+        passages: bool = False,
+        min_score: float | None = None,
+    ) -> list[list[Hit]]:
+        """One list of hits per query, as `search` gives them; encoded together and answered from one state of the index."""
+        return self._searcher.search(
+            queries, top_k=top_k, offset=offset, mode=mode, where=where, passages=passages, min_score=min_score
+        )
+
+    def similar(
+        self, id: str, *, top_k: int = 10, offset: int = 0, where: str | Filter | None = None, passages: bool = False
+    ) -> list[Hit]:
+        """The documents nearest to a document of the index, without itself. Loads no encoder.
+
+        Raises:
+            DocumentNotFoundError: no document has this id.
+        """
+        return self._searcher.similar(id, top_k=top_k, offset=offset, where=where, passages=passages)
+
+    def get(self, id: str) -> Document:
+        """The document with this id.
+
+        Raises:
+            DocumentNotFoundError: no document has this id.
+        """
+        with self._store.read() as view:
+            row = view.get(id)
+        if row is None:
+            raise DocumentNotFoundError(f"no document of {self.path} has the id {id!r}; ids are exact, case included")
+        return row.document
+
+    def delete(self, ids: Iterable[str], *, wait: float = 0.0) -> list[str]:
+        """Deletes documents; the ids that were there come back. They are out of every search from the return on."""
+        with self._store.write(wait=wait) as writer:
+            return writer.delete(list(ids))
+
+    def refresh(self) -> int:
+        """Takes in what other processes committed, which every search does anyway; the sequence number reached."""
+        with self._store.read() as view:
+            return view.sequence
+
+    def stats(self) -> Stats:
+        """Counts, sizes and settings."""
+        return self._store.stats()
+
+    def verify(self, *, deep: bool = False) -> VerifyReport:
+        """Compares what is derived with the truth: a sample, or with `deep` everything."""
+        return self._store.verify(deep=deep)
+
+    def compact(self, *, wait: float = 0.0) -> CompactReport:
+        """Merges segments and gives the bytes of what was deleted back to the disk; searches go on meanwhile."""
+        return self._store.compact(wait=wait)
+
+    def backup(self, path: str | Path) -> None:
+        """Copies the index, as of now, into the new directory `path`, which is then an index itself."""
+        self._store.backup(Path(path))
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _sources(
+    documents: Source | Iterable[Source] | Iterable[Document | Mapping[str, Any]], name: str
+) -> list[Source]:
+    if isinstance(documents, Source):
+        return [documents]
+    if isinstance(documents, list | tuple) and documents and all(isinstance(item, Source) for item in documents):
+        return builtins.list(documents)
+    return [documents_source(documents, name)]  # type: ignore[arg-type]
+
+
+class _CheckedEncoder:
+    """The index's encoder: loaded on first use, by one thread, and then compared with the index."""
+
+    def __init__(self, store: Store, load: Callable[[], SentenceEncoder]) -> None:
+        self._store = store
+        self._load = load
+        self._lock = threading.Lock()
+        self._loaded: SentenceEncoder | None = None
+
+    @property
+    def loaded(self) -> SentenceEncoder:
+        if self._loaded is None:
+            with self._lock:
+                if self._loaded is None:
+                    self._loaded = self._check(self._load())
+        return self._loaded
+
+    def _check(self, encoder: SentenceEncoder) -> SentenceEncoder:
+        from yusa.encoder.cache import cache_directory
+
+        require_same_encoder(encoder, self._store.settings, self._store.path)
+        require_same_vectors(encoder, self._store.settings, self._store.path, cache_directory())
+        return encoder
+
+    @property
+    def name(self) -> str:
+        return self._store.settings.encoder
+
+    @property
+    def dimension(self) -> int:
+        return self._store.settings.dimension
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint.from_dict(dict(self._store.settings.fingerprint))
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        return self.loaded.provenance
+
+    @property
+    def document_budget(self) -> int:
+        return self.loaded.document_budget
+
+    def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        return self.loaded.token_starts(texts)
+
+    def encode_documents(
+        self, texts: Sequence[str], *, progress: EncodeProgress | None = None
+    ) -> NDArray[np.float32]:
+        return self.loaded.encode_documents(texts, progress=progress)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.loaded.encode_queries(texts)

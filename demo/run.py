@@ -1,8 +1,8 @@
 """The demonstration: two small corpora become one index, three questions find their answers.
 
 The corpora are CPython's own language reference (`pydoc_data.topics`, on every machine that has Python) and `ko.jsonl`
-beside this file. `python demo/run.py` runs the commands a user would type and shows them; with `--svg FILE` the searches
-are also drawn into a picture.
+beside this file. `python demo/run.py` runs the commands a user would type and shows them; with `--svg FILE` the
+searches are also drawn into a picture.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def write_topics(path: Path) -> None:
 
 
 def yusa(*arguments: str) -> None:
+    """Shows a command and runs it."""
     print("$ yusa " + shlex.join(arguments), flush=True)
     done = subprocess.run([sys.executable, "-m", "yusa.service.cli", *arguments], check=False)
     if done.returncode:
@@ -61,6 +62,7 @@ def draw(index: str, path: Path) -> None:
 
 
 def main() -> None:
+    """Runs the demonstration."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-i", "--index", default="demo-index", help="where the index is made (default: %(default)s)")
     parser.add_argument("--svg", type=Path, help="also draw the searches into this file")

@@ -72,11 +72,9 @@ class SentenceEncoder(Protocol):
         """Tokens a document's text may have without truncation: max_length less special tokens and document prompt."""
 
     def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """For each text the start, in code points, of each of its tokens, without special tokens, prompt or truncation."""
+        """For each text the starts of its tokens in code points, without special tokens, prompt or truncation."""
 
-    def encode_documents(
-        self, texts: Sequence[str], *, progress: EncodeProgress | None = None
-    ) -> NDArray[np.float32]:
+    def encode_documents(self, texts: Sequence[str], *, progress: EncodeProgress | None = None) -> NDArray[np.float32]:
         """float32 (len(texts), dimension), rows in the order of `texts`."""
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""."""
+"""Questions in: the syntax of filters, candidates, hits."""

@@ -33,7 +33,7 @@ class Attribute(NamedTuple):
     """One value of one field.
 
     Attributes:
-        text: the string (TEXT); what `number` lacks of an exact integer, see `split_number` (NUMBER); else None.
+        text: the string (TEXT); the rest of a number beyond 2**53, see `split_number` (NUMBER); else None.
         number: the nearest float64 (NUMBER); 1.0 or 0.0 (BOOLEAN); None (TEXT).
     """
 
@@ -51,7 +51,7 @@ def attribute_rows(metadata: Mapping[str, Json]) -> list[Attribute]:
             what no database can keep exactly (NUL, half a surrogate pair, a number beyond float64).
     """
     if not isinstance(metadata, Mapping):
-        raise UsageError(f"metadata must be an object, not {type(metadata).__name__}")
+        raise UsageError(f"metadata: must be an object, not a {type(metadata).__name__}")
     return list(dict.fromkeys(_rows("", dict(metadata), 1)))
 
 
@@ -60,11 +60,26 @@ def check_metadata(metadata: Mapping[str, Json]) -> None:
     attribute_rows(metadata)
 
 
-def split_number(value: float) -> tuple[float, str | None]:
-    """A number as its nearest float64 and the rest, so that (float, rest) sorts as the numbers do.
+def kind_of(value: object) -> int:
+    """TEXT, NUMBER or BOOLEAN.
 
-    The rest is None where the float is exact: for every float, and for integers up to 2**53. Otherwise it is text in
-    which integers with the same nearest float sort by their value; a None among those counts as `exact_rest(float)`.
+    Raises:
+        UsageError: the value is none of them.
+    """
+    if isinstance(value, str):
+        return TEXT
+    if isinstance(value, bool):
+        return BOOLEAN
+    if isinstance(value, int | float):
+        return NUMBER
+    raise UsageError(f"a {type(value).__name__} cannot be compared; use a string, a number or a boolean")
+
+
+def split_number(value: float) -> tuple[float, str | None]:
+    """A number as its nearest float64 and the rest, so that (float, rest) sorts exactly as the numbers do.
+
+    The rest is None below 2**53, where every integer is a float. From there on it is text, which sorts integers
+    that have the same nearest float by their value.
 
     Raises:
         UsageError: the number is infinite, not a number, or beyond float64.
@@ -75,20 +90,12 @@ def split_number(value: float) -> tuple[float, str | None]:
         nearest = math.inf
     if not math.isfinite(nearest):
         raise UsageError("a number beyond 1.8e308 cannot be compared; write it as a string")
-    if isinstance(value, float) or int(nearest) == value:
+    if abs(nearest) < 2**53:
         return nearest, None
-    return nearest, _rest(nearest, value - int(nearest))
-
-
-def exact_rest(nearest: float) -> str:
-    """What a missing rest counts as beside `nearest`, a float beyond 2**53."""
-    return _rest(nearest, 0)
-
-
-def _rest(nearest: float, difference: int) -> str:
     # The difference is at most half the gap between neighbouring floats, so the sum is positive and the width enough.
     gap = int(math.ulp(nearest))
-    return f"{gap + difference:0{len(f'{2 * gap:x}')}x}"
+    rest = gap + int(value) - int(nearest)
+    return nearest, f"{rest:0{len(f'{2 * gap:x}')}x}"
 
 
 def check_text(text: str) -> str:
@@ -97,33 +104,31 @@ def check_text(text: str) -> str:
     Raises:
         UsageError: it holds NUL or half a surrogate pair, which databases cannot keep or compare.
     """
+    if "\0" in text:
+        raise UsageError("a string holds a NUL character; remove it")
     if text.isascii():
-        if "\0" in text:
-            raise UsageError("a string holds a NUL character; remove it")
         return text
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise UsageError(f"a string holds half a surrogate pair at character {error.start}; repair it") from None
-    if "\0" in text:
-        raise UsageError("a string holds a NUL character; remove it")
     return normalize("NFC", text)
 
 
 def _rows(field: str, value: Json, depth: int) -> Iterator[Attribute]:
     if isinstance(value, str):
-        yield Attribute(field, TEXT, _named(field, value), None)
+        yield Attribute(field, TEXT, _text(field, value), None)
     elif isinstance(value, bool):
         yield Attribute(field, BOOLEAN, None, float(value))
     elif isinstance(value, int | float):
         try:
             nearest, rest = split_number(value)
         except UsageError as error:
-            raise UsageError(f"metadata field {field!r}: {error}") from None
+            raise _refusal(field, str(error)) from None
         yield Attribute(field, NUMBER, rest, nearest)
     elif isinstance(value, dict | list | tuple):
         if depth > MAX_DEPTH:
-            raise UsageError(f"metadata field {field[:80]!r} is nested deeper than {MAX_DEPTH} levels; flatten it")
+            raise _refusal(field, f"nested deeper than {MAX_DEPTH} levels; flatten it")
         if isinstance(value, dict):
             for key, part in value.items():
                 yield from _rows(_child(field, key), part, depth + 1)
@@ -131,26 +136,27 @@ def _rows(field: str, value: Json, depth: int) -> Iterator[Attribute]:
             for part in value:
                 yield from _rows(field, part, depth + 1)
     elif value is not None:
-        raise UsageError(
-            f"metadata field {field!r} is a {type(value).__name__}, which JSON does not have; write it as a string"
-        )
+        raise _refusal(field, f"a {type(value).__name__} is not JSON; write it as a string")
 
 
 def _child(field: str, key: Json) -> str:
     if not isinstance(key, str):
-        raise UsageError(f"metadata key {key!r} is a {type(key).__name__}; keys must be strings")
-    key = _named(field, key)
+        raise _refusal(field, f"the key {key!r} is a {type(key).__name__}; keys must be strings")
+    name = _text(field, key)
     if field:
-        return f"{field}.{key}"
-    if key == RESERVED or key.startswith(f"{RESERVED}."):
-        raise UsageError(
-            f"metadata key {key!r} is reserved: {RESERVED!r} and keys that begin with '{RESERVED}.'; rename it"
-        )
-    return key
+        return f"{field}.{name}"
+    if name == RESERVED or name.startswith(f"{RESERVED}."):
+        raise _refusal(name, f"{RESERVED!r} and names that begin with '{RESERVED}.' are reserved; rename it")
+    return name
 
 
-def _named(field: str, text: str) -> str:
+def _text(field: str, text: str) -> str:
     try:
         return check_text(text)
     except UsageError as error:
-        raise UsageError(f"metadata field {field!r}: {error}") from None
+        raise _refusal(field, str(error)) from None
+
+
+def _refusal(field: str, reason: str) -> UsageError:
+    where = f"metadata field {field[:80]!r}" if field else "metadata"
+    return UsageError(f"{where}: {reason}")

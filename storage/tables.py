@@ -1,4 +1,4 @@
-"""The tables of an index. Every number that must survive (keys, vector ids, sequence, segment names) is counted in `state`.
+"""The tables of an index. Numbers that are never used again (keys, vector ids, segments) are counted in `state`.
 
 The same tables can live in PostgreSQL: nothing here depends on SQLite beyond options it alone reads.
 """

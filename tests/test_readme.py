@@ -1,4 +1,4 @@
-"""The README's commands work as they stand: every `yusa …` line and every Python block, in order, in a fresh directory."""
+"""The README's commands work as they stand: every `yusa …` line and every Python block, in order, in a fresh folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 NOTES = {
-    "notes/films.md": "# 영화 메모\n\n어제 본 영화는 너무 지루해서 중간에 잠들었다.\n\n주말에 본 코미디는 웃느라 배가 아팠다.\n",
+    "notes/films.md": "# 영화 메모\n\n어제 본 영화는 너무 지루해서 중간에 잠들었다.\n\n"
+    "주말에 본 코미디는 웃느라 배가 아팠다.\n",
     "notes/garden.txt": "Tomatoes want sun and a lot of water. 고추는 5월에 심는다.\n",
     "reviews.jsonl": '{"id": "r1", "text": "배우의 연기가 훌륭했다.", "year": 2021, "lang": "ko"}\n'
     '{"id": "r2", "text": "The plot was slow and dull.", "year": 2023, "lang": "en"}\n',

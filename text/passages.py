@@ -59,23 +59,22 @@ def _pack(reach: list[int], budget: int, overlap: int) -> list[tuple[int, int]]:
 def _pieces(text: str, starts: NDArray[np.int64], budget: int) -> list[Span]:
     """Sentences; for one that is too long its words; for such a word its stretches of `budget` tokens."""
     pieces: list[Span] = []
-    done = 0
-    for sentence in sentences(text):
-        low, high = np.searchsorted(starts, (done, sentence.end))
-        if high - low <= budget:
+    spans = sentences(text)
+    reach = [0, *np.searchsorted(starts, [span.end for span in spans]).tolist()]
+    for i, sentence in enumerate(spans):
+        if reach[i + 1] - reach[i] <= budget:
             pieces.append(sentence)
-        else:
-            for word in _WORD.finditer(text, sentence.start, sentence.end):
-                pieces.extend(_word_pieces(starts, done, *word.span(), budget))
-                done = word.end()
-        done = sentence.end
+            continue
+        low = reach[i]
+        for word in _WORD.finditer(text, sentence.start, sentence.end):
+            pieces.extend(_word_pieces(starts, low, *word.span(), budget))
+            low = int(np.searchsorted(starts, word.end()))
     return pieces
 
 
-def _word_pieces(starts: NDArray[np.int64], done: int, start: int, end: int, budget: int) -> list[Span]:
-    low, high = np.searchsorted(starts, (done, end))
-    if high - low <= budget:
-        return [Span(start, end)]
+def _word_pieces(starts: NDArray[np.int64], low: int, start: int, end: int, budget: int) -> list[Span]:
+    """A word whose first token is number `low`, in stretches of at most `budget` tokens."""
+    high = int(np.searchsorted(starts, end))
     cuts = [start]
     while high - low > budget:
         at = int(starts[low + budget])
@@ -84,5 +83,5 @@ def _word_pieces(starts: NDArray[np.int64], done: int, start: int, end: int, bud
             if at >= end:
                 break
         cuts.append(at)
-        low = np.searchsorted(starts, at)
+        low = int(np.searchsorted(starts, at))
     return [Span(a, b) for a, b in pairwise([*cuts, end])]

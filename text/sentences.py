@@ -17,9 +17,7 @@ _CLOSERS = "\"'”’»)\\]}）］】〕〉》」』"
 # A run of terminators with its closing quotes and brackets, or a line end with the white space after it.
 _CANDIDATE = re.compile(rf"(?P<marks>[.!?…。！？؟।]+)(?P<closers>[{_CLOSERS}]*)|\n\s*")
 _FULL_WIDTH = frozenset("。！？")
-_STRUCTURE = re.compile(
-    r"[ \t]*(?:#{1,6}\s|[-*+•·▪◦‣○●■□▶※>|]|\d{1,3}[.)]\s|[a-zA-Z가-힣][.)]\s|[①-⑳]|```|~~~|={3}|-{3})"
-)
+_STRUCTURE = re.compile(r"[ \t]*(?:#{1,6}\s|[-*+•·▪◦‣○●■□▶※>|]|\d{1,3}[.)]\s|[a-zA-Z가-힣][.)]\s|[①-⑳]|```|[=*~-]{3})")
 _ATTRIBUTION = re.compile(
     r"(?:이라|라|하)?(?:고|며|면서|는)(?:\s|[^\w\s]|$)|(?:이라|라)(?:고|는|며|면|면서|던|든|도)\w{0,3}(?:\s|[^\w\s]|$)"
 )
@@ -34,17 +32,19 @@ def _words(text: str) -> frozenset[str]:
 
 # Never the end of a sentence.
 _TITLES = _words(
-    "mr mrs ms dr prof st mt gen col capt lt sgt rep sen gov pres rev hon vs v e.g i.e cf viz fig figs eq sec ch vol pp p "
-    "ed eds al approx est ca resp jan feb mar apr jun jul aug sep sept oct nov dec"
+    "mr mrs ms dr prof st mt gen col capt lt sgt rep sen gov pres rev hon vs v e.g i.e cf viz fig figs eq sec ch vol "
+    "pp p ed eds al approx est ca resp jan feb mar apr jun jul aug sep sept oct nov dec"
 )
 # An end only if the next word is one that usually begins a sentence.
 _ABBREVIATIONS = _words("etc inc ltd co corp bros jr sr dept univ ave blvd rd ph.d u.s.a")
 _STARTERS = _words(
-    "The A An This That These Those He She It They We I You His Her Its Their Our My Your In On At For From With When While "
-    "After Before If As But And So However There Here What Who Why How Where Then One Some Many Most All Both Each No Not"
+    "The A An This That These Those He She It They We I You His Her Its Their Our My Your In On At For From With When "
+    "While After Before If As But And So However There Here What Who Why How Where Then One Some Many Most All Both "
+    "Each No Not"
 )
 _NEXT_WORD = re.compile(r"\s*[\"'“‘«(\[]*([^\W\d_]+)?")
 _LONGEST_WORD = 24
+_LIST_MARK = 8
 _WRAP_COLUMNS = range(50, 121)
 
 
@@ -58,7 +58,7 @@ def sentences(text: str) -> list[Span]:
             ends = _line_ends(text, line, match)
             line = text.rindex("\n", match.start(), match.end()) + 1
         else:
-            ends = _mark_ends(text, start, match)
+            ends = _korean_end(text, start, match) or _mark_ends(text, start, match)
         if ends and (span := stripped(text, start, match.end())):
             spans.append(span)
             start = match.end()
@@ -85,6 +85,19 @@ def _columns(text: str, start: int, end: int) -> int:
     if end - start > _WRAP_COLUMNS.stop:
         return end - start
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text[start:end])
+
+
+def _korean_end(text: str, start: int, match: re.Match[str]) -> bool:
+    """The short way for nearly every Korean sentence: no abbreviation ends in Hangul, list letters stand in front."""
+    at, end = match.span()
+    return (
+        end == at + 1
+        and end < len(text)
+        and text[at] in ".?!"
+        and "가" <= text[at - 1] <= "힣"
+        and at - start > _LIST_MARK
+        and text[end].isspace()
+    )
 
 
 def _mark_ends(text: str, start: int, match: re.Match[str]) -> bool:

@@ -15,7 +15,7 @@ class UsageError(YusaError):
 
 
 class FilterError(UsageError):
-    """A `where` expression that cannot be understood; the message carries the expression and a caret under the mistake."""
+    """A `where` expression that cannot be understood; the message has the expression and a caret under the mistake."""
 
 
 class MissingDependencyError(YusaError):
@@ -27,7 +27,11 @@ class InputError(YusaError):
 
 
 class RejectedInputError(InputError):
-    """`strict` was asked for and at least one row was rejected; nothing was committed."""
+    """`strict` was asked for and at least one row was rejected; nothing was committed. `report` says which rows."""
+
+    def __init__(self, message: str, report: object = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class EncoderError(YusaError):

@@ -20,10 +20,8 @@ from yusa.search.searcher import Searcher
 from yusa.storage import Settings, Store
 
 if TYPE_CHECKING:
-    import threading as _threading
-
     from yusa.search.hit import Hit
-    from yusa.storage import CompactReport, Document, Filter, Stats, VerifyReport
+    from yusa.storage import CompactReport, Document, DocumentRow, Filter, PassageRow, Stats, VerifyReport
 
 DEFAULT_ENCODER = "multilingual-e5-small"
 DEFAULT_PASSAGE_TOKENS = 256
@@ -64,9 +62,8 @@ def create(
     if Store.exists(path):
         raise IndexExistsError(f"{path} holds an index already; open it, or choose another directory")
     loaded = _load(encoder, pooling=pooling, max_length=max_length, prompts=prompts, device=device)
-    from yusa.encoder.probes import PROBE_IS_QUERY, probe_texts, probe_vectors
+    from yusa.encoder.probes import PROBE_IS_QUERY, PROBE_TEXTS, probe_vectors
 
-    texts = probe_texts(loaded)
     identity = loaded.fingerprint
     settings = Settings(
         encoder=loaded.name,
@@ -82,9 +79,9 @@ def create(
         passage_tokens=passage_tokens,
         overlap=overlap,
         vector_dtype=vector_dtype,
-        probe_texts=texts,
+        probe_texts=PROBE_TEXTS,
         probe_is_query=PROBE_IS_QUERY,
-        probe_vectors=probe_vectors(loaded, texts),
+        probe_vectors=probe_vectors(loaded),
     )
     return Index(Store.create(path, settings), lambda: loaded)
 
@@ -134,7 +131,9 @@ def open(
 def _load(encoder: str | Path | SentenceEncoder, **options: Any) -> SentenceEncoder:
     if not isinstance(encoder, str | Path):
         if any(value is not None for value in options.values()):
-            raise UsageError("pooling, max_length, prompts and device belong to loading; the encoder given is loaded already")
+            raise UsageError(
+                "pooling, max_length, prompts and device belong to loading; the encoder given is loaded already"
+            )
         return encoder
     from yusa.encoder import Encoder
 
@@ -174,7 +173,7 @@ class Index:
         confirm: Callable[[str, int, int], bool] | None = None,
         strict: bool = False,
         dry_run: bool = False,
-        stop: _threading.Event | None = None,
+        stop: threading.Event | None = None,
         progress: Callable[[Progress], None] | None = None,
         rejects: Path | None = None,
         wait: float = 0.0,
@@ -249,7 +248,7 @@ class Index:
         passages: bool = False,
         min_score: float | None = None,
     ) -> list[list[Hit]]:
-        """One list of hits per query, as `search` gives them; encoded together and answered from one state of the index."""
+        """One list of hits per query, as `search` gives them; encoded together and answered from one commit."""
         return self._searcher.search(
             queries, top_k=top_k, offset=offset, mode=mode, where=where, passages=passages, min_score=min_score
         )
@@ -270,11 +269,21 @@ class Index:
         Raises:
             DocumentNotFoundError: no document has this id.
         """
+        return self.row(id)[0].document
+
+    def row(self, id: str) -> tuple[DocumentRow, list[PassageRow]]:
+        """The document with this id together with its source, and where its passages lie.
+
+        Raises:
+            DocumentNotFoundError: no document has this id.
+        """
         with self._store.read() as view:
             row = view.get(id)
-        if row is None:
-            raise DocumentNotFoundError(f"no document of {self.path} has the id {id!r}; ids are exact, case included")
-        return row.document
+            if row is None:
+                raise DocumentNotFoundError(
+                    f"no document of {self.path} has the id {id!r}; ids are exact, case included"
+                )
+            return row, view.passages_of(row.key)
 
     def delete(self, ids: Iterable[str], *, wait: float = 0.0) -> list[str]:
         """Deletes documents; the ids that were there come back. They are out of every search from the return on."""
@@ -314,9 +323,7 @@ class Index:
         self.close()
 
 
-def _sources(
-    documents: Source | Iterable[Source] | Iterable[Document | Mapping[str, Any]], name: str
-) -> list[Source]:
+def _sources(documents: Source | Iterable[Source] | Iterable[Document | Mapping[str, Any]], name: str) -> list[Source]:
     if isinstance(documents, Source):
         return [documents]
     if isinstance(documents, list | tuple) and documents and all(isinstance(item, Source) for item in documents):
@@ -342,10 +349,10 @@ class _CheckedEncoder:
         return self._loaded
 
     def _check(self, encoder: SentenceEncoder) -> SentenceEncoder:
-        from yusa.encoder.cache import cache_directory
+        from yusa.encoder.cache import cache_dir
 
         require_same_encoder(encoder, self._store.settings, self._store.path)
-        require_same_vectors(encoder, self._store.settings, self._store.path, cache_directory())
+        require_same_vectors(encoder, self._store.settings, self._store.path, cache_dir())
         return encoder
 
     @property
@@ -371,9 +378,7 @@ class _CheckedEncoder:
     def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         return self.loaded.token_starts(texts)
 
-    def encode_documents(
-        self, texts: Sequence[str], *, progress: EncodeProgress | None = None
-    ) -> NDArray[np.float32]:
+    def encode_documents(self, texts: Sequence[str], *, progress: EncodeProgress | None = None) -> NDArray[np.float32]:
         return self.loaded.encode_documents(texts, progress=progress)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 import click
 
@@ -42,9 +43,8 @@ def main() -> None:
     """What the script `yusa` runs."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # A terminal in another encoding is left alone; pipes, files and LANG=C get UTF-8.
-        if stream is not None and (stream.encoding.lower() in ("ascii", "us-ascii") or not stream.isatty()):
-            stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, TextIOWrapper):
+            if stream.encoding.lower() in ("ascii", "us-ascii") or not stream.isatty():
+                stream.reconfigure(encoding="utf-8")
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdin else "backslashreplace")
     cli(prog_name="yusa")

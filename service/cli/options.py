@@ -57,7 +57,10 @@ pooling = click.option(
     help="How token vectors become one: their mean, the first, or the trained pooler. By default as the model says.",
 )  # fmt: skip
 max_length = click.option(
-    "--max-length", type=click.IntRange(min=3), metavar="N", help="Most tokens of an encoded text, special ones included."
+    "--max-length",
+    type=click.IntRange(min=3),
+    metavar="N",
+    help="Most tokens of an encoded text, special ones included.",
 )
 device = click.option(
     "--device", metavar="D", envvar="YUSA_DEVICE", show_envvar=True,
@@ -95,7 +98,7 @@ class Command(click.Command):
         self.example = example
         verbose(self)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Example"):
             for line in self.example.splitlines():
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")

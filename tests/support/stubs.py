@@ -40,9 +40,7 @@ class StubEncoder:
     def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         return [np.array([m.start() for m in _WORD.finditer(text)], dtype=np.int64) for text in texts]
 
-    def encode_documents(
-        self, texts: Sequence[str], *, progress: EncodeProgress | None = None
-    ) -> NDArray[np.float32]:
+    def encode_documents(self, texts: Sequence[str], *, progress: EncodeProgress | None = None) -> NDArray[np.float32]:
         self.encoded_texts.extend(texts)
         if progress is not None:
             progress(len(texts), sum(len(text.split()) for text in texts))
@@ -53,10 +51,9 @@ class StubEncoder:
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for word in text.split() or [""]:
-                row += self._word(word)
-            row /= np.linalg.norm(row)
+        for number, text in enumerate(texts):
+            total = np.sum([self._word(word) for word in text.split() or [""]], axis=0)
+            rows[number] = total / np.linalg.norm(total)
         return rows.astype(np.float16).astype(np.float32)
 
     def _word(self, word: str) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_passages_of_any_text(tokens: type, text: str, budget: int, overlap: int
         assert text[span.start : span.end] == text[span.start : span.end].strip()
         assert np.count_nonzero((starts >= span.start) & (starts < span.end)) <= budget
         covered[span.start : span.end] = True
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in pairwise(spans):
         assert before.start < after.start
         assert before.end < after.end
         if overlap == 0:

@@ -16,13 +16,13 @@ _CASES: list[list[str]] = [
     ["Apples, pears, etc. are fruit.", "Tea, milk, etc.", "They sell it.", "Acme Inc. makes it."],
     ["Wait... what?", "No. 5 is alive.", "Yes.", "No.", "Maybe."],
     ['He said "Stop!" and ran.', '"Why?" she asked.', '"It ended."', "Then nothing."],
-    ["Really?!", "(It is so.)", "[Yes.]", "so it goes."],
+    ["Really?!", "(It is so.)", "[Yes.]", "So it goes."],
     ["It grew by 2.5 percent.", "Python 3.11.7 is out.", "Use os.path.join here."],
     ["안녕하세요.", "저는 학생입니다!", "당신은요?", "네…", "좋아요."],
     ['그는 "나는 간다."라고 말했다.', "그리고 갔다."],
     ['그는 "나는 간다." 라고 말했다.', "끝."],
     ["「정말이냐?」고 물었다.", "답이 없었다."],
-    ["2024. 3. 15. 회의가 있었다.", "버전 2.0이 나왔다."],
+    ["2024. 3. 15.", "회의가 있었다.", "버전 2.0이 나왔다."],  # a day's period looks like an end
     ["1. First item.", "2. Second item."],
     ["你好。", "世界！"],
     ["말했다。", "끝！"],
@@ -32,11 +32,7 @@ _CASES: list[list[str]] = [
 @pytest.mark.parametrize("expected", _CASES)
 def test_running_text(expected: list[str]) -> None:
     text = " ".join(expected)
-    if expected[0] != "2024. 3. 15. 회의가 있었다.":
-        assert [text[s.start : s.end] for s in sentences(text)] == expected
-    else:
-        # A day's period followed by a word is an end as far as rules can tell.
-        assert [text[s.start : s.end] for s in sentences(text)] == ["2024. 3. 15.", "회의가 있었다.", expected[1]]
+    assert [text[s.start : s.end] for s in sentences(text)] == expected
 
 
 @pytest.mark.parametrize(
@@ -48,10 +44,10 @@ def test_running_text(expected: list[str]) -> None:
         ("A title\n\nA text without a period", ["A title", "A text without a period"]),
         ("시의 한 줄\n시의 두 줄\n시의 세 줄", ["시의 한 줄", "시의 두 줄", "시의 세 줄"]),
         (
-            "This is a hard wrapped line of English text that goes on\nTo the next line and\nends here. Next one.\n\nEnd",
+            "This is a hard wrapped line of English text that goes on\nTo the next line and\nends here. Next.\n\nEnd",
             [
                 "This is a hard wrapped line of English text that goes on\nTo the next line and\nends here.",
-                "Next one.",
+                "Next.",
                 "End",
             ],
         ),

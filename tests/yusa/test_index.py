@@ -39,7 +39,7 @@ def index(tmp_path: Path, encoder: StubEncoder) -> yusa.Index:
 
 def test_documents_go_in_and_questions_find_them(index: yusa.Index) -> None:
     hits = index.search("carrots and onions", top_k=2)
-    assert [hit.id for hit in hits][0] == "b"
+    assert hits[0].id == "b"
     assert hits[0].score == pytest.approx(1.0, abs=1e-3)
     assert hits[0].metadata == {"year": 2021}
     assert hits[0].text == "carrots and onions"
@@ -110,7 +110,9 @@ def test_another_encoder_object_is_refused_at_once(index: yusa.Index) -> None:
         yusa.open(index.path, encoder=StubEncoder(dimension=32, seed="other"))
 
 
-def test_an_encoder_with_other_vectors_is_refused(index: yusa.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_with_other_vectors_is_refused(
+    index: yusa.Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("YUSA_CACHE", str(tmp_path / "cache"))
 
     class Broken(StubEncoder):

@@ -1,0 +1,173 @@
+"""Storage at 100,000 documents with ready vectors: `python -m benchmarks.storage`.
+
+Ingest with three attributes and one 384-d passage each, opening, exact search over segments with 1 % deleted and a tail
+of 20,000, peak memory, and beside it the same rows through plain sqlite3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESULTS = Path(__file__).parent / "results" / "storage.json"
+DOCUMENTS = 100_000
+TAIL = 20_000
+DIMENSION = 384
+BATCH = 1000
+QUERIES = 200
+SEED = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", type=Path, help="where to make the index (default: a temporary directory)")
+    parser.add_argument("--documents", type=int, default=DOCUMENTS)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as folder:
+        result = measure(Path(folder), documents=arguments.documents)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
+
+
+def measure(folder: Path, *, documents: int = DOCUMENTS) -> dict[str, Any]:
+    """Every figure, as JSON values; seconds, bytes and milliseconds as named."""
+    from yusa.storage import Settings, Store
+
+    settings = Settings(
+        encoder="random",
+        encoder_options={},
+        fingerprint={},
+        provenance={},
+        dimension=DIMENSION,
+        passage_tokens=256,
+        overlap=32,
+    )
+    load_before = os.getloadavg()[0]
+    result: dict[str, Any] = {"documents": documents, "dimension": DIMENSION, "batch": BATCH, "cores": os.cpu_count()}
+    store = Store.create(folder / "index", settings)
+    seconds = 0.0
+    with store.write() as writer:
+        for batch in batches(documents, seed=SEED):
+            started = time.perf_counter()
+            writer.put(batch)
+            seconds += time.perf_counter() - started
+        started = time.perf_counter()
+    seconds += time.perf_counter() - started
+    result["ingest_documents_per_second"] = round(documents / seconds)
+    store.close()
+
+    result["open_first_seconds"] = round(_open_seconds(folder / "index"), 3)
+    store = Store.open(folder / "index")
+    with store.write() as writer:
+        for batch in batches(TAIL, seed=SEED + 1, start=documents):
+            writer.put(batch)
+        writer.delete([f"document-{i}" for i in range(0, documents + TAIL, 100)])
+    store.close()
+    result["open_with_tail_seconds"] = round(_open_seconds(folder / "index"), 3)
+
+    store = Store.open(folder / "index")
+    queries = vectors(QUERIES, np.random.default_rng(SEED + 2))
+    times = []
+    with store.read() as view:
+        view.search(queries[:1], 10)
+    for query in queries:
+        started = time.perf_counter()
+        with store.read() as view:
+            view.search(query[None], 10)
+        times.append((time.perf_counter() - started) * 1000)
+    stats = store.stats()
+    result |= {
+        "searched_vectors": stats.passages,
+        "tail": stats.tail,
+        "deleted": stats.deleted,
+        "search_p50_ms": round(float(np.percentile(times, 50)), 2),
+        "search_p95_ms": round(float(np.percentile(times, 95)), 2),
+        "index_bytes": stats.database_bytes + stats.segment_bytes,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "sqlite3_documents_per_second": round(documents / _plain_sqlite(folder / "plain.db", documents)),
+        "load_average_before": round(load_before, 2),
+        "load_average_after": round(os.getloadavg()[0], 2),
+    }
+    store.close()
+    return result
+
+
+def vectors(count: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    rows = generator.standard_normal((count, DIMENSION), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+def batches(count: int, *, seed: int, start: int = 0) -> Iterator[list[Any]]:
+    """Entries with one passage and three attributes each; made outside the time that is measured."""
+    from yusa.storage import Document, Entry, Passage
+
+    generator = np.random.default_rng(seed)
+    for first in range(start, start + count, BATCH):
+        rows = vectors(min(BATCH, start + count - first), generator)
+        yield [
+            Entry(
+                document=Document(
+                    id=f"document-{number}",
+                    text=f"The text of document {number}, as long as a sentence or two of everyday prose.",
+                    metadata={"year": 1990 + number % 35, "lang": "ko" if number % 2 else "en", "score": number / 7},
+                ),
+                source="benchmark",
+                content_hash=number.to_bytes(16, "little"),
+                encoding_hash=generator.bytes(16),
+                passages=(Passage(ordinal=0, start=0, end=80),),
+                vectors=row[None],
+            )
+            for number, row in enumerate(rows, first)
+        ]
+
+
+def _open_seconds(path: Path) -> float:
+    """From nothing to a view that can be searched, in this process (libraries imported)."""
+    from yusa.storage import Store
+
+    started = time.perf_counter()
+    store = Store.open(path)
+    with store.read():
+        seconds = time.perf_counter() - started
+    store.close()
+    return seconds
+
+
+def _plain_sqlite(path: Path, documents: int) -> float:
+    """Seconds for ids, texts and vectors alone, without attributes, hashes or sources."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE document (key INTEGER PRIMARY KEY, id TEXT UNIQUE, text TEXT)")
+    connection.execute("CREATE TABLE passage (vector_id INTEGER PRIMARY KEY, document INTEGER, vector BLOB)")
+    seconds = 0.0
+    for batch in batches(documents, seed=SEED):
+        started = time.perf_counter()
+        rows = [(int(e.content_hash[0]), e.document.id, e.document.text, e.vectors) for e in batch]
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany("INSERT INTO document (id, text) VALUES (?, ?)", [row[1:3] for row in rows])
+        connection.executemany(
+            "INSERT INTO passage (document, vector) VALUES (?, ?)",
+            [(row[0], row[3].astype(np.float16).tobytes()) for row in rows],
+        )
+        connection.execute("COMMIT")
+        seconds += time.perf_counter() - started
+    connection.close()
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Weights from a checkpoint directory, under yusa's own tensor names, whatever file layout and dtype they have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from yusa.encoder.architecture import Architecture, read_architecture
+from yusa.encoder.cache import build_once, cache_dir, file_key, remembered
+from yusa.errors import EncoderError
+
+_ANCHOR = "embeddings.word_embeddings.weight"
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A body's tensors in their stored dtype (memory-mapped where the file allows it).
+
+    Attributes:
+        body_digest: SHA-256 over name, shape and float32 values of every tensor but the pooler's.
+        pooler_digest: the same over the pooler's tensors; empty where there are none.
+    """
+
+    architecture: Architecture
+    tensors: Mapping[str, torch.Tensor]
+    body_digest: str
+    pooler_digest: str
+
+    @property
+    def has_pooler(self) -> bool:
+        return "pooler.weight" in self.tensors
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; {} where there is no file.
+
+    Raises:
+        EncoderError: it is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"cannot read {path}: {error}. Fetch or save the checkpoint again.") from error
+    if not isinstance(value, dict):
+        raise EncoderError(f"{path} is not a JSON object. Fetch or save the checkpoint again.")
+    return value
+
+
+def load_checkpoint(directory: Path) -> Checkpoint:
+    """Read config.json and the weights of `directory`: safetensors, sharded safetensors, else pytorch_model.bin.
+
+    Raises:
+        EncoderError: an architecture yusa does not run, damaged files, or tensors that are missing or misshapen.
+    """
+    config_file = directory / "config.json"
+    if not config_file.is_file():
+        raise EncoderError(f"{directory} has no config.json, so it is no checkpoint. Name the directory that has one.")
+    architecture = read_architecture(read_json(config_file), str(directory))
+    files = _weight_files(directory, architecture)
+    try:
+        tensors = _select(files, architecture, str(directory))
+    except (SafetensorError, OSError) as error:
+        raise EncoderError(f"the weights of {directory} are damaged: {error}. Fetch or save them again.") from error
+    digests = remembered("weights", files, lambda: _digests(tensors))
+    return Checkpoint(architecture, tensors, digests["body"], digests["pooler"])
+
+
+def _weight_files(directory: Path, architecture: Architecture) -> list[Path]:
+    single, index, pickled = (directory / name for name in WEIGHT_FILES)
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        files = [directory / name for name in names]
+        absent = [file.name for file in files if not file.is_file()]
+        if absent or not files:
+            raise EncoderError(f"{index} names {', '.join(absent) or 'no files'}, not there. Fetch the missing shards.")
+        return files
+    if pickled.is_file():
+        target = cache_dir() / "converted" / file_key([pickled, directory / "config.json"])[:40]
+        build_once(target, lambda into: _convert(pickled, architecture, into / single.name))
+        return [target / single.name]
+    raise EncoderError(f"{directory} has no weights: looked for {', '.join(WEIGHT_FILES)}.")
+
+
+def _convert(pickled: Path, architecture: Architecture, target: Path) -> None:
+    """Write what yusa needs of a pickled checkpoint as safetensors; only tensors are unpickled, never code."""
+    try:
+        try:
+            stored = torch.load(pickled, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # written before torch 1.6, in a form that cannot be mapped
+            stored = torch.load(pickled, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise EncoderError(
+            f"{pickled} cannot be read safely: {str(error).splitlines()[0]}. Save it as safetensors."
+        ) from error
+    chosen = _choose(stored, architecture, str(pickled.parent))
+    save_file({name: stored[key].contiguous().clone() for name, (key, _) in chosen.items()}, target)
+
+
+def _choose(keys: Iterable[str], architecture: Architecture, where: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Yusa's name -> (key in the file, shape) for each tensor of the body and, where it is there, the pooler."""
+    modern = {
+        key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): key
+        for key in keys
+    }
+    if "embeddings.word" in modern:  # converted by `_convert`
+        names = {name: (name, shape) for name, (_, shape) in architecture.tensors().items()}
+        pooler = {name: (name, shape) for name, (_, shape) in architecture.pooler_tensors().items()}
+        prefix = ""
+    else:
+        names, pooler = architecture.tensors(), architecture.pooler_tensors()
+        prefixes = sorted(key.removesuffix(_ANCHOR) for key in modern if key.endswith(_ANCHOR))
+        family = ("roberta" if architecture.family == "xlm-roberta" else architecture.family) + "."
+        prefix = family if family in prefixes or not prefixes else prefixes[0]
+    wanted = {name: (prefix + stored, shape) for name, (stored, shape) in names.items()}
+    missing = [key for key, _ in wanted.values() if key not in modern]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise EncoderError(
+            f"the weights of {where} lack {', '.join(missing[:3])}{more}, which a {architecture.family} "
+            f"with {architecture.layers} layers has. Fetch or save the whole checkpoint."
+        )
+    extra = {name: (prefix + stored, shape) for name, (stored, shape) in pooler.items()}
+    if architecture.may_have_pooler and all(key in modern for key, _ in extra.values()):
+        wanted |= extra
+    return {name: (modern[key], shape) for name, (key, shape) in wanted.items()}
+
+
+def _select(files: list[Path], architecture: Architecture, where: str) -> dict[str, torch.Tensor]:
+    opened = {file: safe_open(file, framework="pt") for file in files}
+    holder = {key: handle for handle in opened.values() for key in handle.keys()}  # type: ignore[no-untyped-call]  # noqa: SIM118
+    tensors: dict[str, torch.Tensor] = {}
+    for name, (key, shape) in _choose(holder, architecture, where).items():
+        tensor: torch.Tensor = holder[key].get_tensor(key)  # type: ignore[no-untyped-call]
+        if tuple(tensor.shape) != shape:
+            raise EncoderError(
+                f"{key} of {where} has shape {tuple(tensor.shape)}, but config.json says {shape}. "
+                "The files do not belong together."
+            )
+        if not tensor.is_floating_point():
+            raise EncoderError(f"{key} of {where} holds {tensor.dtype}; yusa reads floating point checkpoints only.")
+        tensors[name] = tensor
+    return tensors
+
+
+def _digests(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    body, pooler = hashlib.sha256(), hashlib.sha256()
+    for name in sorted(tensors):
+        digest = pooler if name.startswith("pooler.") else body
+        tensor = tensors[name].to(torch.float32).contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().data.cast("B"))
+    return {"body": body.hexdigest(), "pooler": pooler.hexdigest() if "pooler.weight" in tensors else ""}

@@ -1,0 +1,308 @@
+"""The encoder: one checkpoint, ready to turn texts into vectors."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from yusa.encoder.base import EncodeProgress, Fingerprint, Pooling
+from yusa.encoder.checkpoint import Checkpoint, load_checkpoint
+from yusa.encoder.names import locate
+from yusa.encoder.network import Batch, Network
+from yusa.encoder.recipe import Recipe, read_recipe
+from yusa.encoder.tokenizing import Tokenizer, load_tokenizer
+from yusa.errors import EncoderError
+
+T = TypeVar("T")
+
+_POOLINGS = ("mean", "cls", "pooler")
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
+"""Tokens per batch. On a CPU, activations of this many tokens stay in the cache (measured, benchmarks/)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """One text at word level, special tokens included.
+
+    Attributes:
+        tokens: as the tokenizer's vocabulary spells them.
+        offsets: int64 (t, 2), code points [start, end) of the text given; (0, 0) for special tokens.
+        vectors: float32 (t, dimension), the last hidden state, neither pooled nor normalised.
+    """
+
+    tokens: list[str]
+    offsets: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+
+class Features(NamedTuple):
+    """A BERT model's inputs, each int64 (texts, max_length)."""
+
+    input_ids: NDArray[np.int64]
+    token_type_ids: NDArray[np.int64]
+    attention_mask: NDArray[np.int64]
+
+
+class Encoder:
+    """Texts to vectors with a BERT, RoBERTa, XLM-RoBERTa, DistilBERT or ELECTRA checkpoint. Safe to share by threads.
+
+    Attributes:
+        name: what it was loaded by.
+        max_length: in tokens, special tokens included; longer texts are truncated.
+        query_prompt, document_prompt: put in front of each query or document.
+        provenance: shown, never compared.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        tokenizer: Tokenizer,
+        *,
+        fingerprint: Fingerprint,
+        dtype: str,
+        revision: str,
+    ) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.max_length = fingerprint.max_length
+        self.query_prompt = fingerprint.query_prompt
+        self.document_prompt = fingerprint.document_prompt
+        self.normalize = fingerprint.normalize
+        self.pooling = cast(Pooling, fingerprint.pooling)
+        self.dimension = network.architecture.hidden
+        self.device = str(network.device)
+        self.dtype = dtype
+        self.provenance = {
+            "name": name,
+            "revision": revision,
+            "device": _device_name(network.device),
+            "dtype": dtype,
+            "torch": torch.__version__,
+            "tokenizers": importlib.metadata.version("tokenizers"),
+        }
+        self.document_budget = self.max_length - tokenizer.specials - tokenizer.count(self.document_prompt)
+        self._network = network
+        self._tokenizer = tokenizer
+        self._batch_tokens = _CPU_TOKENS if network.device.type == "cpu" else _GPU_TOKENS
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        pooling: Pooling | None = None,
+        max_length: int | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        prompts: Mapping[str, str] | None = None,
+        normalize: bool | None = None,
+    ) -> Encoder:
+        """Load a packaged model, a checkpoint directory or a hub model; what is not given, the checkpoint decides.
+
+        Args:
+            device: default YUSA_DEVICE, else cuda where there is one, else cpu.
+            dtype: "float32", "float16" or "bfloat16"; default float32 on a CPU and float16 on a GPU.
+            prompts: "query" and "document".
+
+        Raises:
+            EncoderNotFoundError: nothing has this name.
+            EncoderError: it cannot be used, or not as asked; the message says which part.
+        """
+        location = locate(name)
+        recipe = read_recipe(location.directory)
+        placed = _device(device)
+        dtype = dtype or ("float32" if placed.type == "cpu" else "float16")
+        if dtype not in _DTYPES:
+            raise EncoderError(f"there is no dtype {dtype!r} for encoders. Choose one of {', '.join(_DTYPES)}.")
+        checkpoint = load_checkpoint(recipe.body)
+        tokenizer = load_tokenizer(recipe.body, lowercase=recipe.lowercase)
+        architecture = checkpoint.architecture
+        if tokenizer.vocabulary > architecture.vocabulary:
+            raise EncoderError(
+                f"the tokenizer of {name} has {tokenizer.vocabulary} tokens but the model {architecture.vocabulary}. "
+                "The files do not belong together."
+            )
+        chosen = _pooling(pooling or recipe.pooling, checkpoint, str(name))
+        query_prompt, document_prompt = _prompts(prompts, recipe)
+        fingerprint = Fingerprint(
+            weights=checkpoint.body_digest + (f"+{checkpoint.pooler_digest}" if chosen == "pooler" else ""),
+            tokenizer=tokenizer.digest,
+            pooling=chosen,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            max_length=_max_length(max_length, recipe, tokenizer, architecture.positions, str(name)),
+            normalize=recipe.normalize if normalize is None else normalize,
+        )
+        network = Network(architecture, checkpoint.tensors, device=placed, dtype=_DTYPES[dtype])
+        encoder = cls(str(name), network, tokenizer, fingerprint=fingerprint, dtype=dtype, revision=location.revision)
+        longest = max(tokenizer.count(query_prompt), tokenizer.count(document_prompt))
+        if encoder.max_length - tokenizer.specials - longest < 1:
+            raise EncoderError(
+                f"max_length {encoder.max_length} leaves no room for text beside {tokenizer.specials} special tokens "
+                f"and a prompt of {longest}. Give a larger one."
+            )
+        return encoder
+
+    def encode_documents(self, texts: Sequence[str], *, progress: EncodeProgress | None = None) -> NDArray[np.float32]:
+        """float32 (len(texts), dimension), rows in the order of `texts`; equal texts are encoded once.
+
+        Args:
+            progress: called after each batch with (texts, tokens) finished since the last call.
+        """
+        return self._encode(texts, self.document_prompt, progress)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 (len(texts), dimension), rows in the order of `texts`."""
+        return self._encode(texts, self.query_prompt, None)
+
+    def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Word-level vectors of each text, without prompt, truncated to max_length."""
+        described = list(self._tokenizer.tokens(_sequence(texts), self.max_length))
+        found: dict[int, NDArray[np.float32]] = {}
+
+        def split(batch: Batch) -> list[NDArray[np.float32]]:
+            hidden = self._network.hidden(batch).float().cpu().numpy()
+            lengths = [length for count, length in batch.runs for _ in range(count)]
+            return [part.copy() for part in np.split(hidden, np.cumsum(lengths)[:-1])]
+
+        for rows, _, parts in self._batches([ids for ids, _, _ in described], split):
+            found.update(zip(rows.tolist(), parts, strict=True))
+        return [TokenVectors(tokens, offsets, found[row]) for row, (_, tokens, offsets) in enumerate(described)]
+
+    def features(self, texts: Sequence[str], *, max_length: int | None = None) -> Features:
+        """Ids of each text with special tokens, truncated and padded to `max_length` (default: the encoder's).
+
+        Raises:
+            EncoderError: `max_length` has no room for the special tokens or is more than the model has positions.
+        """
+        length = self.max_length if max_length is None else max_length
+        positions = self._network.architecture.positions
+        if not self._tokenizer.specials <= length <= positions:
+            raise EncoderError(
+                f"max_length {length} is out of range for {self.name}: give {self._tokenizer.specials} to {positions}."
+            )
+        input_ids = np.full((len(texts), length), self._tokenizer.pad_id, dtype=np.int64)
+        mask = np.zeros_like(input_ids)
+        for row, ids in enumerate(self._tokenizer.ids(_sequence(texts), length)):
+            input_ids[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        return Features(input_ids, np.zeros_like(input_ids), mask)
+
+    def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """For each text the starts of its tokens in code points, without special tokens, prompt or truncation."""
+        return self._tokenizer.starts(_sequence(texts))
+
+    def _encode(self, texts: Sequence[str], prompt: str, progress: EncodeProgress | None) -> NDArray[np.float32]:
+        first: dict[str, int] = {}
+        rows_of = np.array([first.setdefault(text, len(first)) for text in _sequence(texts)], dtype=np.int64)
+        copies = np.bincount(rows_of, minlength=len(first))
+        ids = self._tokenizer.ids([prompt + text for text in first], self.max_length)
+        vectors = np.empty((len(first), self.dimension), dtype=np.float32)
+
+        def pool(batch: Batch) -> NDArray[np.float32]:
+            pooled = self._network.pooled(batch, self.pooling, normalize=self.normalize)
+            return cast("NDArray[np.float32]", pooled.cpu().numpy())
+
+        for rows, tokens, part in self._batches(ids, pool):
+            vectors[rows] = part
+            if progress is not None:
+                progress(int(copies[rows].sum()), tokens)
+        return vectors[rows_of]
+
+    def _batches(
+        self, ids: Sequence[NDArray[np.int32]], step: Callable[[Batch], T]
+    ) -> Iterator[tuple[NDArray[np.int64], int, T]]:
+        """Run `step` over the texts in batches of bounded tokens, longest first; yields (rows, tokens, result).
+
+        When a GPU runs out of memory the batches become half as large from then on.
+        """
+        lengths = np.array([len(text) for text in ids], dtype=np.int64)
+        order = np.argsort(-lengths, kind="stable")
+        ends = np.concatenate([[0], np.cumsum(lengths[order])])
+        start = 0
+        while start < len(order):
+            stop = int(np.searchsorted(ends, ends[start] + self._batch_tokens, side="right")) - 1
+            stop = max(stop, start + 1)
+            tokens = int(ends[stop] - ends[start])
+            rows = order[start:stop]
+            try:
+                result = step(self._network.pack([ids[row] for row in rows]))
+            except torch.OutOfMemoryError as error:
+                if len(rows) == 1:
+                    raise EncoderError(
+                        f"{self.device} has no memory left for one text of {tokens} tokens. "
+                        "Free some, or load the encoder with device='cpu' or a smaller max_length."
+                    ) from error
+                self._batch_tokens = tokens // 2
+            else:
+                yield rows, tokens, result
+                start = stop
+                continue
+            # Outside of `except`, whose traceback would keep the failed batch alive.
+            if self._network.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def _sequence(texts: Sequence[str]) -> Sequence[str]:
+    if isinstance(texts, str):
+        raise TypeError("texts must be a sequence of str, not one str: write [text]")
+    return texts
+
+
+def _device(name: str | None) -> torch.device:
+    name = name or os.environ.get("YUSA_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise EncoderError(
+            f"the device {name!r} cannot be used: {reason}. Choose cpu, or cuda where there is one."
+        ) from error
+    return device
+
+
+def _device_name(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def _pooling(asked: str, checkpoint: Checkpoint, name: str) -> Pooling:
+    if asked not in _POOLINGS:
+        raise EncoderError(
+            f"{name} asks for the pooling {asked!r}; yusa has {', '.join(_POOLINGS)}. Choose one of them."
+        )
+    if asked == "pooler" and not checkpoint.has_pooler:
+        why = (
+            "its weights hold no pooler.dense"
+            if checkpoint.architecture.may_have_pooler
+            else f"a {checkpoint.architecture.family} has none"
+        )
+        raise EncoderError(f"{name} has no trained pooler: {why}. Choose the pooling mean or cls.")
+    return cast(Pooling, asked)
+
+
+def _prompts(asked: Mapping[str, str] | None, recipe: Recipe) -> tuple[str, str]:
+    given = dict(asked or {})
+    query, document = given.pop("query", recipe.query_prompt), given.pop("document", recipe.document_prompt)
+    if given:
+        raise EncoderError(f"there is no prompt {', '.join(map(repr, given))}. Prompts are 'query' and 'document'.")
+    return query, document
+
+
+def _max_length(asked: int | None, recipe: Recipe, tokenizer: Tokenizer, positions: int, name: str) -> int:
+    if asked is None:
+        stated = recipe.max_length if recipe.max_length is not None else tokenizer.limit
+        return positions if stated is None else min(stated, positions)
+    if asked > positions:
+        raise EncoderError(f"{name} has {positions} positions; max_length {asked} is more than it can take.")
+    return asked

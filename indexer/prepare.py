@@ -1,0 +1,85 @@
+"""From documents to passages and the texts that are encoded for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yusa.encoder.base import SentenceEncoder
+from yusa.indexer.intake import Candidate
+from yusa.storage.records import Encoded, Entry, Passage
+from yusa.text.passages import cut
+
+TITLE_TOKENS = 64
+"""Tokens of a title that stand in front of each passage, and never more than a quarter of what the encoder takes."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What is encoded once for every document of one encoding hash.
+
+    `texts`, about `tokens` tokens, have to be encoded as long as `vectors` is None.
+    """
+
+    passages: tuple[Passage, ...]
+    texts: tuple[str, ...] = ()
+    tokens: int = 0
+    vectors: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document and the work it shares with its duplicates."""
+
+    candidate: Candidate
+    work: Work
+
+    def entry(self) -> Entry:
+        """What is stored, once the work is done."""
+        c = self.candidate
+        assert self.work.vectors is not None
+        return Entry(c.document, c.source, c.content, c.encoding, self.work.passages, self.work.vectors)
+
+
+def done(encoded: Encoded) -> Work:
+    """Work whose vectors the index has already."""
+    return Work(encoded.passages, vectors=encoded.vectors)
+
+
+def prepare(
+    candidates: Sequence[Candidate],
+    works: Mapping[bytes, Work],
+    encoder: SentenceEncoder,
+    *,
+    passage_tokens: int,
+    overlap: int,
+) -> list[Prepared]:
+    """Cuts the documents that `works` has nothing for, with one call of the tokenizer for all of them."""
+    fresh = {c.encoding: c.document for c in candidates if c.encoding not in works}
+    made = dict(works)
+    if fresh:
+        documents = list(fresh.values())
+        starts = encoder.token_starts([*(d.title or "" for d in documents), *(d.text for d in documents)])
+        room = encoder.document_budget
+        for encoding, title_starts, text_starts in zip(fresh, starts[: len(fresh)], starts[len(fresh) :], strict=True):
+            document = fresh[encoding]
+            head, head_tokens = _clipped(document.title or "", title_starts, max(1, min(TITLE_TOKENS, room // 4)))
+            budget = max(1, min(passage_tokens, room - head_tokens))
+            spans = cut(document.text, text_starts, budget=budget, overlap=min(overlap, budget - 1))
+            pieces = [document.text[span.start : span.end] for span in spans]
+            made[encoding] = Work(
+                tuple(Passage(ordinal, span.start, span.end) for ordinal, span in enumerate(spans)),
+                tuple(f"{head} {piece}" if head else piece for piece in pieces),
+                len(text_starts) + head_tokens * len(spans),
+            )
+    return [Prepared(candidate, made[candidate.encoding]) for candidate in candidates]
+
+
+def _clipped(title: str, starts: NDArray[np.int64], most: int) -> tuple[str, int]:
+    """The title without the tokens beyond `most`, and how many it has."""
+    if len(starts) <= most:
+        return title, len(starts)
+    return title[: starts[most]].rstrip(), most

@@ -1,0 +1,121 @@
+"""Sources: what is read, under one canonical name."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from yusa.indexer.opened import SHOWN
+from yusa.indexer.results import Rejected, Row, Skipped
+from yusa.indexer.rows import Fields, RowError, make_document, row_document
+from yusa.storage.records import Document
+
+Item = Row | Rejected | Skipped
+
+
+class Source(ABC):
+    """Documents that belong together under one canonical name; iterating it reads it.
+
+    Attributes:
+        name: canonical; an index keeps it with every document.
+        repeatable: whether it can be iterated again.
+        complete: the last iteration reached the end and could read every file.
+        bytes_read: by the iteration under way.
+        notes: what a user should know of the files read so far.
+    """
+
+    def __init__(self, name: str, *, repeatable: bool) -> None:
+        self.name = name
+        self.repeatable = repeatable
+        self.complete = False
+        self.bytes_read = 0
+        self.notes: list[str] = []
+
+    @abstractmethod
+    def _items(self) -> Iterator[Item]: ...
+
+    @property
+    def bytes_total(self) -> int:
+        """Bytes there are to read; 0 where that is not known."""
+        return 0
+
+    def __iter__(self) -> Iterator[Item]:
+        self.complete = False
+        self.bytes_read = 0
+        self.notes.clear()
+        unreadable = False
+        for item in self._items():
+            unreadable |= isinstance(item, Unreadable)
+            yield item
+        self.complete = not unreadable
+
+    def _advance(self, count: int) -> None:
+        self.bytes_read += count
+
+
+class Unreadable(Rejected):
+    """A file or folder of which nothing is known, not even what was in it."""
+
+
+class DocumentsSource(Source):
+    """Documents, or mappings with the fields of a row, from Python."""
+
+    def __init__(self, documents: Iterable[Document | Mapping[str, Any]], name: str, fields: Fields) -> None:
+        super().__init__(name, repeatable=iter(documents) is not documents)
+        self._documents = documents
+        self._fields = fields
+
+    def _items(self) -> Iterator[Item]:
+        for number, given in enumerate(self._documents, 1):
+            try:
+                yield Row(self._document(given), self.name, number)
+            except RowError as error:
+                yield Rejected(self.name, number, error.id, str(error), repr(given)[:SHOWN])
+
+    def _document(self, given: Document | Mapping[str, Any]) -> Document:
+        if isinstance(given, Document):
+            return make_document(given.id, given.text, given.title, given.metadata)
+        if isinstance(given, Mapping):
+            return row_document(given, self._fields)
+        raise RowError(f"a {type(given).__name__} is neither a Document nor a mapping")
+
+
+class Spooled(Source):
+    """A source that can be read once, kept in a temporary file so that it can be read again; to be closed."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source.name, repeatable=True)
+        self._source = source
+        self._kept: BinaryIO | None = None
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+
+    def _items(self) -> Iterator[Item]:
+        if self._kept is None:
+            kept = self._kept = tempfile.TemporaryFile()  # noqa: SIM115  (`close` closes it)
+            for item in self._source:
+                pickle.dump(item, kept, pickle.HIGHEST_PROTOCOL)
+                yield item
+            pickle.dump(None, kept)
+        else:
+            self._kept.seek(0)
+            while (item := pickle.load(self._kept)) is not None:
+                yield item
+        self.notes.extend(self._source.notes)
+
+
+def documents_source(
+    documents: Iterable[Document | Mapping[str, Any]],
+    name: str,
+    *,
+    id_field: str | None = None,
+    text_field: str | None = None,
+    title_field: str | None = None,
+) -> Source:
+    """A source of Documents, or of mappings with the fields of a row, under `name`."""
+    return DocumentsSource(documents, name, Fields(id_field, text_field, title_field))

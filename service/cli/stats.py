@@ -1,0 +1,53 @@
+"""`yusa stats`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from yusa.service.cli import options
+from yusa.service.cli.console import console, megabytes, print_json
+
+SETTINGS = (
+    "encoder",
+    "encoder_options",
+    "fingerprint",
+    "provenance",
+    "dimension",
+    "passage_tokens",
+    "overlap",
+    "vector_dtype",
+)
+
+
+@options.command("stats", example="yusa stats -i news --json")
+@options.index_path
+@options.as_json
+def stats(index_path: Path, as_json: bool) -> None:
+    """Count what the index holds, what it takes on disk, and what `yusa compact` would give back."""
+    import yusa
+
+    with yusa.open(index_path) as index:
+        counted = index.stats()
+    settings = counted.settings
+    if as_json:
+        counts = {field.name: getattr(counted, field.name) for field in fields(counted) if field.name != "settings"}
+        print_json(counts | {"settings": {name: getattr(settings, name) for name in SETTINGS}})
+        return
+    from yusa.service.cli.render import print_fields
+
+    disk = megabytes(counted.database_bytes + counted.segment_bytes)
+    pooling = settings.fingerprint["pooling"]
+    print_fields(
+        console(),
+        [
+            ("documents", f"{counted.documents:,}"),
+            ("sources", f"{counted.sources:,}"),
+            ("passages", f"{counted.passages:,}, at most {settings.passage_tokens} tokens, overlap {settings.overlap}"),
+            ("encoder", f"{settings.encoder}, {settings.dimension} dimensions, {pooling} pooling"),
+            ("vectors", f"{settings.vector_dtype}, {counted.segments:,} segments, {counted.tail:,} in the tail"),
+            ("on disk", f"{disk}; compact would give {megabytes(counted.reclaimable_bytes)} back"),
+            ("commits", f"{counted.sequence:,}"),
+            ("format", str(counted.format_version)),
+        ],
+    )

@@ -1,0 +1,67 @@
+"""Backups: one file, copied while others write, which is an index of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from yusa.errors import IndexExistsError, StorageError
+from yusa.storage.database import DATABASE
+from yusa.storage.files import sync_directory
+
+
+def backup(connection: Connection, destination: Path) -> None:
+    """Copy the newest commit into `destination`, which appears whole or not at all.
+
+    Segments are not copied: the database holds every vector, and the copy's first writer builds them anew.
+
+    Raises:
+        IndexExistsError: the destination is there and not empty.
+        StorageError: it cannot be written.
+    """
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise IndexExistsError(f"{destination} is there already and not empty. Give the backup a new path.")
+    parent = destination.absolute().parent
+    temporary = parent / f".{destination.name}.{uuid4().hex[:8]}.tmp"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        copy_database(connection, temporary / DATABASE, forget_segments=True)
+        sync_directory(temporary)
+        os.replace(temporary, destination)  # noqa: PTH105  # onto an empty directory, too
+        sync_directory(parent)
+    except OSError as error:
+        raise StorageError(
+            f"the backup to {destination} failed ({error.strerror or error}). Check its disk and permissions."
+        ) from error
+    except sqlite3.Error as error:
+        raise StorageError(f"the backup to {destination} failed ({error}). Check its disk.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def copy_database(connection: Connection, path: Path, *, forget_segments: bool) -> None:
+    """Copy a database by SQLite's online backup to a new file and sync it."""
+    source = connection.connection.driver_connection
+    assert isinstance(source, sqlite3.Connection)
+    target = sqlite3.connect(path, isolation_level=None)
+    try:
+        # All pages in one step: a commit between two steps would start the copy anew, again and again.
+        source.backup(target)
+        target.execute("PRAGMA synchronous=FULL")
+        if forget_segments:
+            target.execute("BEGIN IMMEDIATE")
+            for table in ("segment_file", "segment", "deletion"):
+                target.execute(f"DELETE FROM {table}")
+            target.execute("UPDATE state SET deletions_from = sequence")
+            target.execute("COMMIT")
+        target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        target.close()
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

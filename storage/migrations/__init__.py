@@ -1,0 +1,1 @@
+"""Alembic's revisions: `versions/NNNN_*.py` makes format N of the format before it."""

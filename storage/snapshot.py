@@ -1,0 +1,228 @@
+"""Snapshots: the parts that hold every live vector as of one commit, and how they follow the database."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from sqlalchemy import Connection, select
+
+from yusa.storage import tables as t
+from yusa.storage.files import DamagedFileError, Verified, segment_path
+from yusa.storage.parts import (
+    IDS_SUFFIX,
+    VECTORS_SUFFIX,
+    Ids,
+    Part,
+    Rows,
+    add_rows,
+    joined,
+    load_part,
+    new_index,
+    part_of,
+)
+from yusa.storage.settings import Settings
+from yusa.storage.state import Segment, State, reach, read_segments
+from yusa.storage.tiers import merge_start
+
+_log = logging.getLogger(__name__)
+
+_SAMPLE = 64
+_READ_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every live vector as of `sequence`; parts stand in the order of their ids, which do not overlap.
+
+    Attributes:
+        next_id: every vector id below has been seen.
+    """
+
+    sequence: int
+    encoding_id: int
+    next_id: int
+    parts: tuple[Part, ...]
+
+    @property
+    def live(self) -> int:
+        return sum(part.live_count for part in self.parts)
+
+
+class Snapshots:
+    """The newest snapshot of an index. Snapshots never change, so searches share them without a lock."""
+
+    def __init__(self, directory: Path, settings: Settings, verified: Verified) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._verified = verified
+        self._lock = threading.Lock()
+        self._newest: Snapshot | None = None
+        self.damaged: set[int] = set()
+        """Segments found unusable; their vectors are served from the database until a writer rebuilds them."""
+
+    def at(self, connection: Connection, state: State, *, last_try: bool) -> Snapshot | None:
+        """The snapshot of the commit that a read transaction sees, or None if a newer one is already out.
+
+        Raises:
+            FileNotFoundError: a segment file is gone, most likely because a newer set has replaced it; with `last_try`
+                its vectors come from the database instead.
+        """
+        newest = self._newest
+        if newest is None or newest.sequence < state.sequence:
+            with self._lock:
+                newest = self._newest
+                if newest is None or newest.sequence < state.sequence:
+                    newest = self._advance(connection, state, newest, last_try=last_try)
+                    self._newest = newest
+        return newest if newest.sequence == state.sequence else None
+
+    def forget(self) -> None:
+        with self._lock:
+            self._newest = None
+
+    def _advance(self, connection: Connection, state: State, old: Snapshot | None, *, last_try: bool) -> Snapshot:
+        if old is not None and old.sequence >= state.deletions_from and old.encoding_id == state.encoding_id:
+            # Every change of the set of segments raises `deletions_from`, so the parts are still right.
+            dead = deleted_after(connection, old.sequence)
+            parts = [part.without(dead) for part in old.parts] if len(dead) else list(old.parts)
+            start = old.next_id
+        else:
+            segments = read_segments(connection, state.encoding_id)
+            loaded = {part.segment: part for part in old.parts if part.segment is not None} if old else {}
+            parts = [
+                self._segment_part(connection, state, segment, loaded.get(segment.id), last_try=last_try)
+                for segment in segments
+                if segment.count
+            ]
+            start = reach(segments) + 1
+        ids, index = read_vectors(connection, state.encoding_id, self._settings, start, state.next_vector_id - 1)
+        if len(ids):
+            parts.append(part_of(index, ids, self._settings.vector_dtype))
+        return Snapshot(
+            sequence=state.sequence,
+            encoding_id=state.encoding_id,
+            next_id=state.next_vector_id,
+            parts=tuple(self._tidied(parts)),
+        )
+
+    def _tidied(self, parts: list[Part]) -> list[Part]:
+        parts = [part for part in parts if part.segment is not None or part.live_count]
+        first = next((i for i, part in enumerate(parts) if part.segment is None), len(parts))
+        tail = parts[first:]
+        start = merge_start([part.live_count for part in tail], factor=1, largest=1 << 62)
+        if start is not None:
+            tail[start:] = [joined(tail[start:], self._settings)]
+        return parts[:first] + tail
+
+    def _segment_part(
+        self, connection: Connection, state: State, segment: Segment, loaded: Part | None, *, last_try: bool
+    ) -> Part:
+        dead = deleted_between(connection, segment.first_id, segment.last_id)
+        if loaded is not None:
+            return loaded.without(dead)
+        if segment.id not in self.damaged:
+            try:
+                part = load_segment(self._directory, segment, self._settings, self._verified).without(dead)
+                check_sample(connection, part)
+                return part
+            except FileNotFoundError as error:
+                if not last_try:
+                    raise
+                self._found_damaged(segment, f"{Path(str(error.filename or error)).name} is missing")
+            except DamagedFileError as error:
+                self._found_damaged(segment, str(error))
+        ids, index = read_vectors(connection, state.encoding_id, self._settings, segment.first_id, segment.last_id)
+        return part_of(index, ids, self._settings.vector_dtype, segment=segment.id)
+
+    def _found_damaged(self, segment: Segment, reason: str) -> None:
+        self.damaged.add(segment.id)
+        _log.warning(
+            "segment %d of %s is not used: %s; the next write rebuilds it", segment.id, self._directory, reason
+        )
+
+
+def load_segment(
+    directory: Path, segment: Segment, settings: Settings, verified: Verified, *, again: bool = False
+) -> Part:
+    """Verify and map a segment's files, whatever was deleted since.
+
+    Raises:
+        FileNotFoundError, DamagedFileError: see `Verified.check` and `load_part`.
+    """
+    paths = {suffix: segment_path(directory, segment.id, suffix) for suffix in (VECTORS_SUFFIX, IDS_SUFFIX)}
+    for suffix, path in paths.items():
+        if suffix not in segment.files:
+            raise DamagedFileError(f"{path.name} is not in the database's list")
+        verified.check(path, segment.files[suffix], again=again)
+    part = load_part(paths[VECTORS_SUFFIX], paths[IDS_SUFFIX], segment.count, settings, segment=segment.id)
+    if part.ids[0] < segment.first_id or part.ids[-1] > segment.last_id:
+        raise DamagedFileError(f"{paths[IDS_SUFFIX].name} holds ids of another range")
+    return part
+
+
+def check_sample(connection: Connection, part: Part) -> None:
+    """Compare evenly spread live vectors of a part with the database.
+
+    Raises:
+        DamagedFileError: one differs or is not in the database.
+    """
+    positions = np.arange(len(part.ids)) if part.live is None else np.flatnonzero(part.live)
+    positions = positions[:: max(1, len(positions) // _SAMPLE)][:_SAMPLE]
+    ids = part.ids[positions]
+    stored = {
+        row.vector_id: row.vector
+        for row in connection.execute(
+            select(t.passage.c.vector_id, t.passage.c.vector).where(t.passage.c.vector_id.in_(ids.tolist()))
+        )
+    }
+    for position, vector_id in zip(positions.tolist(), ids.tolist(), strict=True):
+        if stored.get(vector_id) != part.rows[position].tobytes():
+            raise DamagedFileError(f"segment {part.segment} holds another vector {vector_id} than the database")
+
+
+def deleted_after(connection: Connection, sequence: int) -> Ids:
+    """Sorted ids deleted by commits after `sequence`."""
+    statement = select(t.deletion.c.vector_id).where(t.deletion.c.sequence > sequence).order_by(t.deletion.c.vector_id)
+    return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
+
+
+def deleted_between(connection: Connection, first: int, last: int) -> Ids:
+    """Sorted deleted ids of a range."""
+    statement = select(t.deletion.c.vector_id).where(t.deletion.c.vector_id.between(first, last))
+    return np.array(connection.execute(statement.order_by(t.deletion.c.vector_id)).scalars().all(), dtype=np.int64)
+
+
+def read_vectors(
+    connection: Connection, encoding_id: int, settings: Settings, first: int, last: int
+) -> tuple[Ids, faiss.IndexFlatCodes]:
+    """Ids and vectors of a range of ids from the database, copied once and in blocks."""
+    index = new_index(settings.dimension, settings.vector_dtype)
+    ids: list[Ids] = []
+    statement = (
+        select(t.passage.c.vector_id, t.passage.c.vector)
+        .where(t.passage.c.vector_id.between(first, last), t.passage.c.encoding_id == encoding_id)
+        .order_by(t.passage.c.vector_id)
+    )
+    if last >= first:
+        for block in connection.execute(statement).partitions(_READ_ROWS):
+            ids.append(np.array([row[0] for row in block], dtype=np.int64))
+            add_rows(index, unpack([row[1] for row in block], settings))
+    return np.concatenate(ids) if ids else np.zeros(0, dtype=np.int64), index
+
+
+def stored_type(settings: Settings) -> np.dtype[Any]:
+    """The type of a vector's values as the database holds them."""
+    return np.dtype(settings.vector_dtype).newbyteorder("<")
+
+
+def unpack(vectors: Sequence[bytes], settings: Settings) -> Rows:
+    """Stored bytes as rows (n, dimension)."""
+    rows: Rows = np.frombuffer(b"".join(vectors), dtype=stored_type(settings))
+    return rows.reshape(len(vectors), settings.dimension)

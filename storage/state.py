@@ -1,0 +1,120 @@
+"""The one row of `state`, and the segments it stands over, as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import delete as delete_from
+
+from yusa.storage import tables as t
+from yusa.storage.files import FileSum
+
+LOG_ROWS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where an index stands, as of one commit.
+
+    Attributes:
+        deletions_from: `deletion` is complete for every change after this sequence.
+    """
+
+    format_version: int
+    index_id: str
+    encoding_id: int
+    sequence: int
+    deletions_from: int
+    next_key: int
+    next_vector_id: int
+    next_segment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of vector ids, `first_id` to `last_id` inclusive, of which `count` were live when it was written.
+
+    A segment of no vectors has no files. `dead` of its vectors were deleted since.
+    """
+
+    id: int
+    first_id: int
+    last_id: int
+    count: int
+    dead: int
+    files: Mapping[str, FileSum]
+
+    @property
+    def live(self) -> int:
+        return self.count - self.dead
+
+
+_STATE = select(
+    t.state.c.format_version,
+    t.state.c.index_id,
+    t.state.c.encoding_id,
+    t.state.c.sequence,
+    t.state.c.deletions_from,
+    t.state.c.next_key,
+    t.state.c.next_vector_id,
+    t.state.c.next_segment,
+)
+
+
+def read_state(connection: Connection) -> State:
+    """The state as a transaction sees it."""
+    return State(*connection.execute(_STATE).one())
+
+
+def write_state(connection: Connection, state: State, kind: str, counts: Mapping[str, int]) -> None:
+    """Store the state a transaction leads to, with its row in the log, whose length is bounded."""
+    connection.execute(
+        update(t.state).values(
+            encoding_id=state.encoding_id,
+            sequence=state.sequence,
+            deletions_from=state.deletions_from,
+            next_key=state.next_key,
+            next_vector_id=state.next_vector_id,
+            next_segment=state.next_segment,
+        )
+    )
+    connection.execute(
+        insert(t.log).values(
+            sequence=state.sequence,
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            kind=kind,
+            counts=json.dumps(counts),
+        )
+    )
+    connection.execute(delete_from(t.log).where(t.log.c.sequence <= state.sequence - LOG_ROWS))
+
+
+def read_segments(connection: Connection, encoding_id: int) -> list[Segment]:
+    """The current segments of an encoding, by their ranges."""
+    dead = (
+        select(func.count())
+        .select_from(t.deletion)
+        .where(t.deletion.c.vector_id.between(t.segment.c.first_id, t.segment.c.last_id))
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(t.segment.c.id, t.segment.c.first_id, t.segment.c.last_id, t.segment.c.count, dead)
+        .where(t.segment.c.encoding_id == encoding_id)
+        .order_by(t.segment.c.first_id)
+    ).all()
+    files: dict[int, dict[str, FileSum]] = {}
+    for number, suffix, size, checksum in connection.execute(
+        select(t.segment_file.c.segment_id, t.segment_file.c.suffix, t.segment_file.c.bytes, t.segment_file.c.sha256)
+    ):
+        files.setdefault(number, {})[suffix] = FileSum(size, checksum)
+    return [Segment(*row, files=files.get(row.id, {})) for row in rows]
+
+
+def reach(segments: list[Segment]) -> int:
+    """The highest vector id that segments stand for; what is beyond is the tail."""
+    return segments[-1].last_id if segments else -1

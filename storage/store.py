@@ -1,0 +1,313 @@
+"""The store: one index directory, its readers and its writer."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine, insert, inspect, select
+from sqlalchemy.exc import DBAPIError, NoResultFound
+
+from yusa.errors import IndexExistsError, IndexFormatError, IndexNotFoundError, StorageError
+from yusa.storage import tables as t
+from yusa.storage.backup import backup
+from yusa.storage.compact import CompactReport, compact
+from yusa.storage.database import DATABASE, checkpoint, error_code, reader_engine, translated, writer_engine
+from yusa.storage.files import SEGMENTS, Verified, sync_directory
+from yusa.storage.lock import writer_lock
+from yusa.storage.migrate import migrate
+from yusa.storage.network import refuse_network
+from yusa.storage.publish import Publisher
+from yusa.storage.settings import Settings
+from yusa.storage.snapshot import Snapshots
+from yusa.storage.state import State, read_state, write_state
+from yusa.storage.stats import Stats, read_stats
+from yusa.storage.verify import VerifyReport, verify
+from yusa.storage.view import FilterCache, View
+from yusa.storage.writer import Writer
+
+_OWN_FILES = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", "writer.lock", SEGMENTS}
+_MISSING_TRIES = 2
+
+
+class Store:
+    """An open index directory; safe to use from many threads and beside other processes."""
+
+    def __init__(
+        self, path: Path, engine: Engine, state: State, settings: Settings, unchanging: _Unchanging | None
+    ) -> None:
+        """Use `create` or `open`."""
+        self.path = path
+        self.settings = settings
+        self._engine = engine
+        # Its one connection lives as long as the lock is held; the engine stays for the statements it has compiled.
+        self._writer_engine = writer_engine(path)
+        self._unchanging = unchanging
+        self._verified = Verified(state.index_id)
+        self._snapshots = Snapshots(path, settings, self._verified)
+        self._filters = FilterCache()
+
+    @classmethod
+    def create(cls, path: Path, settings: Settings) -> Store:
+        """Make an empty index. A creation that was killed leaves nothing that stands in the way of the next.
+
+        Raises:
+            IndexExistsError: there is an index, or something else, at this path.
+            StorageError: the directory cannot be written or lies on a network file system.
+        """
+        path = Path(path)
+        refuse_network(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in _OWN_FILES)
+        except FileExistsError:
+            raise IndexExistsError(f"{path} is a file. Give the path of a directory that is not there yet.") from None
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be made ({error.strerror}). Check the path and its permissions."
+            ) from error
+        if strangers:
+            raise IndexExistsError(
+                f"{path} is not empty (it holds {strangers[0]!r}). Give a new or an empty directory."
+            )
+        with writer_lock(path, wait=0.0), translated(path):
+            engine = writer_engine(path, create=True)
+            try:
+                with engine.begin() as connection:
+                    if inspect(connection).get_table_names():
+                        raise IndexExistsError(f"there is an index at {path} already. Open it, or give another path.")
+                    _fill(connection, settings)
+            finally:
+                engine.dispose()
+            sync_directory(path)
+            sync_directory(path.absolute().parent)
+        return cls.open(path)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Whether there is an index at a path, be it readable or not; one whose creation was killed is none."""
+        try:
+            _refuse_missing(path)
+            engine, _ = _reader(path)
+            try:
+                with translated(path), engine.begin() as connection:
+                    return bool(inspect(connection).get_table_names())
+            finally:
+                engine.dispose()
+        except IndexNotFoundError:
+            return False
+        except StorageError:
+            return True
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open an index; one of an older format is migrated first.
+
+        Raises:
+            IndexNotFoundError: there is no index at this path.
+            IndexFormatError: it was written by a newer version, or is damaged.
+            StorageError: it cannot be read, or lies on a network file system.
+        """
+        path = Path(path)
+        _refuse_missing(path)
+        refuse_network(path)
+        engine, unchanging = _reader(path)
+        try:
+            with translated(path), engine.begin() as connection:
+                version = _format_version(path, connection)
+            if version < t.FORMAT_VERSION:
+                with writer_lock(path, wait=0.0):
+                    migrate(path)
+            with translated(path), engine.begin() as connection:
+                state = read_state(connection)
+                row = connection.execute(
+                    select(t.encoding.c.settings, t.encoding.c.probe_vectors).where(
+                        t.encoding.c.id == state.encoding_id
+                    )
+                ).one()
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(path, engine, state, Settings.from_row(*row), unchanging)
+
+    @contextmanager
+    def read(self) -> Iterator[View]:
+        """A view of the newest commit. Keep it only for one search: it holds a read transaction.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        missing = 0
+        with translated(self.path), self._reading() as connection:
+            while True:
+                transaction = connection.begin()
+                try:
+                    state = read_state(connection)
+                    snapshot = self._snapshots.at(connection, state, last_try=missing >= _MISSING_TRIES)
+                except FileNotFoundError:
+                    # A newer set of segments has replaced the one this transaction sees.
+                    missing += 1
+                    snapshot = None
+                if snapshot is not None:
+                    break
+                transaction.rollback()
+            try:
+                yield View(connection, snapshot, self.settings, self._filters)
+            finally:
+                transaction.rollback()
+
+    @contextmanager
+    def write(self, *, wait: float = 0.0) -> Iterator[Writer]:
+        """Take the writer's lock until the end of the block.
+
+        Args:
+            wait: seconds to wait for another writer.
+
+        Raises:
+            IndexLockedError: another writer is at work; the message names its pid.
+            StorageError: the index cannot be written.
+        """
+        with self._writing(wait) as (connection, publisher):
+            writer = Writer(self.path, self.settings, connection, publisher)
+            yield writer
+            writer.maintain()
+
+    def stats(self) -> Stats:
+        """Counts and sizes as of the newest commit."""
+        with translated(self.path), self._reading() as connection, connection.begin():
+            return read_stats(self.path, connection)
+
+    def verify(self, *, deep: bool = False) -> VerifyReport:
+        """Check that the index is whole.
+
+        Args:
+            deep: check every row, vector and file instead of sizes, counts and a sample.
+        """
+        with translated(self.path), self._reading() as connection, connection.begin():
+            return verify(self.path, connection, self.settings, self._verified, deep=deep)
+
+    def compact(self, *, wait: float = 0.0) -> CompactReport:
+        """Merge the segments and give the space of what was deleted back; searches go on meanwhile."""
+        with self._writing(wait) as (connection, publisher):
+            return compact(self.path, connection, publisher)
+
+    def backup(self, destination: Path) -> None:
+        """Copy the newest commit to a new directory, which is an index of its own; writing goes on meanwhile.
+
+        Raises:
+            IndexExistsError: the destination is there and not empty.
+            StorageError: it cannot be written.
+        """
+        with translated(self.path), self._reading() as connection:
+            backup(connection, Path(destination))
+
+    def close(self) -> None:
+        """Close the connections; views must have ended."""
+        self._engine.dispose()
+        self._snapshots.forget()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        if self._unchanging is not None:
+            self._unchanging.check()
+        with self._engine.connect() as connection:
+            yield connection
+        if self._unchanging is not None:
+            self._unchanging.check()
+
+    @contextmanager
+    def _writing(self, wait: float) -> Iterator[tuple[Connection, Publisher]]:
+        _refuse_missing(self.path)
+        with writer_lock(self.path, wait=wait), translated(self.path):
+            with self._writer_engine.connect() as connection:
+                publisher = Publisher(self.path, self.settings, connection, self._verified, self._snapshots.damaged)
+                publisher.find_damaged()
+                yield connection, publisher
+                checkpoint(connection)
+
+
+class _Unchanging:
+    """Watches a database that is read without locks, because nothing can be made beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mark = self._now()
+
+    def check(self) -> None:
+        if _has_wal(self._path) or self._now() != self._mark:
+            raise StorageError(
+                f"{self._path} was changed while it was open from a directory that may not be written. Open it again."
+            )
+
+    def _now(self) -> tuple[int, int, int]:
+        status = (self._path / DATABASE).stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _fill(connection: Connection, settings: Settings) -> None:
+    t.metadata.create_all(connection)
+    connection.execute(insert(t.encoding).values(id=1, **settings.to_row()))
+    connection.execute(
+        insert(t.state).values(
+            id=1,
+            format_version=t.FORMAT_VERSION,
+            index_id=uuid4().hex,
+            encoding_id=1,
+            sequence=0,
+            deletions_from=0,
+            next_key=1,
+            next_vector_id=0,
+            next_segment=1,
+        )
+    )
+    write_state(connection, read_state(connection), "create", {})
+
+
+def _refuse_missing(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise IndexNotFoundError(f"{path} is a file, not an index. Give the index's directory.")
+    if not (path / DATABASE).is_file():
+        what = "there is no index at" if path.exists() else "there is no directory"
+        raise IndexNotFoundError(f"{what} {path}. Check the path, or make an index with `yusa index SOURCE -i {path}`.")
+
+
+def _reader(path: Path) -> tuple[Engine, _Unchanging | None]:
+    engine = reader_engine(path)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    except DBAPIError as error:
+        engine.dispose()
+        unlockable = error_code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+        if not unlockable or os.access(path, os.W_OK) or _has_wal(path):
+            with translated(path):
+                raise
+        return reader_engine(path, immutable=True), _Unchanging(path)
+    return engine, None
+
+
+def _has_wal(path: Path) -> bool:
+    wal = path / f"{DATABASE}-wal"
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def _format_version(path: Path, connection: Connection) -> int:
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        raise IndexNotFoundError(f"there is no index at {path}: its creation did not finish. Create it again.")
+    if t.state.name not in tables:
+        raise IndexFormatError(f"{path / DATABASE} is a database of another program. Check the path.")
+    try:
+        version = int(connection.execute(select(t.state.c.format_version)).scalar_one())
+    except NoResultFound:
+        raise IndexFormatError(f"{path / DATABASE} has no state: it is damaged. Restore a backup.") from None
+    if version > t.FORMAT_VERSION:
+        raise IndexFormatError(
+            f"the index at {path} has format {version}; this version of yusa reads formats up to {t.FORMAT_VERSION}. "
+            "Update yusa to open it."
+        )
+    return version

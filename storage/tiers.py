@@ -1,0 +1,27 @@
+"""Which neighbours to merge, so that a vector is rewritten O(log n) times and O(log n) pieces remain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def merge_start(sizes: Sequence[int], *, factor: int, largest: int) -> int | None:
+    """Where to start merging up to the end, or None if the pieces are well tiered.
+
+    A piece is merged with all that follow when together they are `factor` times its size, so each merge makes the piece
+    a vector lives in at least `factor` + 1 times as large.
+
+    Args:
+        sizes: oldest first.
+        largest: no merge makes a piece larger than this.
+    """
+    start = None
+    after = 0
+    for position in range(len(sizes) - 1, -1, -1):
+        size = sizes[position]
+        if after + size > largest:
+            break
+        if position < len(sizes) - 1 and size * factor <= after:
+            start = position
+        after += size
+    return start

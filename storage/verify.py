@@ -1,0 +1,198 @@
+"""Checking that an index is whole: its rows, its files, and that they agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from yusa.storage import tables as t
+from yusa.storage.attributes import attribute_rows
+from yusa.storage.files import DamagedFileError, Verified
+from yusa.storage.parts import Part
+from yusa.storage.settings import Settings
+from yusa.storage.snapshot import check_sample, deleted_between, load_segment, unpack
+from yusa.storage.state import Segment, State, reach, read_segments, read_state
+
+_ROWS = 5000
+_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a verification found.
+
+    Attributes:
+        problems: damage to what the index holds; a backup is needed.
+        repairable: derived files that are not used and that the next write rebuilds; answers are right all the same.
+    """
+
+    deep: bool
+    documents: int
+    passages: int
+    segments: int
+    problems: tuple[str, ...]
+    repairable: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems and not self.repairable
+
+
+def verify(
+    directory: Path, connection: Connection, settings: Settings, verified: Verified, *, deep: bool
+) -> VerifyReport:
+    """Check the commit that a read transaction sees."""
+    state = read_state(connection)
+    segments = read_segments(connection, state.encoding_id)
+    problems = list(_state_problems(connection, state, segments))
+    if deep:
+        problems += _database_problems(connection)
+        problems += _passage_problems(connection, settings)
+        problems += _document_problems(connection)
+    repairable: list[str] = []
+    for segment in segments:
+        if segment.count:
+            repairable += _segment_problems(directory, connection, segment, settings, verified, deep=deep)
+    return VerifyReport(
+        deep=deep,
+        documents=int(connection.execute(select(func.count(t.document.c.key))).scalar_one()),
+        passages=int(connection.execute(select(func.count(t.passage.c.vector_id))).scalar_one()),
+        segments=len(segments),
+        problems=tuple(problems[:_SHOWN]),
+        repairable=tuple(repairable[:_SHOWN]),
+    )
+
+
+def _state_problems(connection: Connection, state: State, segments: list[Segment]) -> Iterator[str]:
+    highest_key = connection.execute(select(func.max(t.document.c.key))).scalar_one() or 0
+    highest_vector = connection.execute(select(func.max(t.passage.c.vector_id))).scalar_one()
+    if highest_key >= state.next_key:
+        yield f"document key {highest_key} is not below the next key {state.next_key}"
+    if highest_vector is not None and highest_vector >= state.next_vector_id:
+        yield f"vector id {highest_vector} is not below the next id {state.next_vector_id}"
+    if reach(segments) >= state.next_vector_id:
+        yield f"the segments reach to {reach(segments)}, beyond the last vector id {state.next_vector_id - 1}"
+    for left, right in pairwise(segments):
+        if left.last_id >= right.first_id:
+            yield f"segments {left.id} and {right.id} overlap"
+    for segment in segments:
+        live = connection.execute(
+            select(func.count())
+            .select_from(t.passage)
+            .where(
+                t.passage.c.vector_id.between(segment.first_id, segment.last_id),
+                t.passage.c.encoding_id == state.encoding_id,
+            )
+        ).scalar_one()
+        if live != segment.live:
+            yield f"segment {segment.id} stands for {segment.live} vectors, the database has {live}"
+
+
+def _database_problems(connection: Connection) -> Iterator[str]:
+    for (message,) in connection.exec_driver_sql("PRAGMA integrity_check(100)"):
+        if message != "ok":
+            yield f"database: {message}"
+    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        yield f"database: row {row} of {table} refers to a row of {parent} that is not there"
+
+
+def _passage_problems(connection: Connection, settings: Settings) -> Iterator[str]:
+    statement = select(
+        t.passage.c.vector_id,
+        t.passage.c.start,
+        t.passage.c.end,
+        t.passage.c.vector,
+        t.document.c.id,
+        func.length(t.document.c.text).label("length"),
+    ).join(t.document, t.document.c.key == t.passage.c.document)
+    for rows in connection.execute(statement).partitions(_ROWS):
+        for row in rows:
+            if not 0 <= row.start <= row.end <= row.length:
+                span = f"{row.start}-{row.end} of {row.length} characters"
+                yield f"passage {row.vector_id} of document {row.id!r} spans {span}"
+        sized = [row for row in rows if len(row.vector) == settings.vector_bytes]
+        for row in rows:
+            if len(row.vector) != settings.vector_bytes:
+                yield f"vector {row.vector_id} has {len(row.vector)} bytes instead of {settings.vector_bytes}"
+        rows_of_values = unpack([row.vector for row in sized], settings)
+        for row, values in zip(sized, rows_of_values, strict=True):
+            if not np.isfinite(values).all():
+                yield f"vector {row.vector_id} holds a value that is not finite"
+    gaps = (
+        select(t.passage.c.document)
+        .group_by(t.passage.c.document, t.passage.c.encoding_id)
+        .having(
+            (func.count(t.passage.c.ordinal.distinct()) != func.count())
+            | (func.max(t.passage.c.ordinal) != func.count() - 1)
+        )
+    )
+    for (key,) in connection.execute(gaps):
+        yield f"the passages of document {key} are not numbered from 0 on"
+
+
+def _document_problems(connection: Connection) -> Iterator[str]:
+    """Whether the attributes are those of the metadata; both are read in the order of documents, side by side."""
+    statement = (
+        select(
+            t.attribute.c.document,
+            t.field.c.name,
+            t.attribute.c.kind,
+            t.attribute.c.text,
+            t.attribute.c.number,
+        )
+        .join(t.field, t.field.c.id == t.attribute.c.field_id)
+        .where(t.field.c.name.not_like("yusa.%"), t.field.c.name != "yusa")
+        .order_by(t.attribute.c.document, t.attribute.c.ordinal)
+    )
+    last = 0
+    documents = select(t.document.c.key, t.document.c.id, t.document.c.metadata).order_by(t.document.c.key).limit(_ROWS)
+    while rows := connection.execute(documents.where(t.document.c.key > last)).all():
+        stored: dict[int, list[tuple[object, ...]]] = {}
+        for document, *value in connection.execute(
+            statement.where(t.attribute.c.document > last, t.attribute.c.document <= rows[-1].key)
+        ):
+            stored.setdefault(document, []).append(tuple(value))
+        for key, id, metadata in rows:
+            if stored.get(key, []) != [tuple(row) for row in attribute_rows(json.loads(metadata))]:
+                yield f"the filterable values of document {id!r} are not those of its metadata"
+        last = rows[-1].key
+
+
+def _segment_problems(
+    directory: Path, connection: Connection, segment: Segment, settings: Settings, verified: Verified, *, deep: bool
+) -> Iterator[str]:
+    try:
+        part = load_segment(directory, segment, settings, verified, again=deep)
+        part = part.without(deleted_between(connection, segment.first_id, segment.last_id))
+        if deep:
+            _check_all(connection, part)
+        else:
+            check_sample(connection, part)
+    except FileNotFoundError as error:
+        yield f"segment {segment.id}: a file is missing ({error.filename or error})"
+    except DamagedFileError as error:
+        yield f"segment {segment.id}: {error}"
+
+
+def _check_all(connection: Connection, part: Part) -> None:
+    """Compare every live vector of a part with the database.
+
+    Raises:
+        DamagedFileError: one differs.
+    """
+    ids = part.ids if part.live is None else part.ids[part.live]
+    statement = select(t.passage.c.vector_id, t.passage.c.vector).order_by(t.passage.c.vector_id)
+    for start in range(0, len(ids), _ROWS):
+        block = ids[start : start + _ROWS]
+        between = t.passage.c.vector_id.between(int(block[0]), int(block[-1]))
+        stored = {row.vector_id: row.vector for row in connection.execute(statement.where(between))}
+        positions, _ = part.positions(block)
+        for position, vector_id in zip(positions.tolist(), block.tolist(), strict=True):
+            if stored.get(vector_id) != part.rows[position].tobytes():
+                raise DamagedFileError(f"holds another vector {vector_id} than the database")

@@ -1,0 +1,337 @@
+"""The writer: one transaction per batch, under the lock."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Table, delete, func, insert, literal, select
+
+from yusa.errors import StorageError
+from yusa.storage import publish
+from yusa.storage import tables as t
+from yusa.storage.attributes import attribute_rows
+from yusa.storage.database import chunks, translated
+from yusa.storage.lookup import held, source_ids
+from yusa.storage.publish import Publisher
+from yusa.storage.records import Encoded, Entry, Known, Passage
+from yusa.storage.settings import Settings
+from yusa.storage.snapshot import stored_type, unpack
+from yusa.storage.state import reach, read_segments, read_state, write_state
+
+_log = logging.getLogger(__name__)
+
+_PAGE = 10_000
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+class Writer:
+    """Changes to the index; every method that changes it commits before it returns."""
+
+    def __init__(self, directory: Path, settings: Settings, connection: Connection, publisher: Publisher) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._publisher = publisher
+        self._connection = connection
+        self._names = {table: _Names(table) for table in (t.source, t.field)}
+        self._publish_failed = False
+        with translated(directory), self._connection.begin():
+            self._state = read_state(self._connection)
+            self._reach = reach(read_segments(self._connection, self._state.encoding_id))
+            for names in self._names.values():
+                names.load(self._connection)
+        self._inserts = {
+            table: str(insert(table).compile(dialect=connection.dialect))
+            for table in (t.document, t.passage, t.attribute)
+        }
+
+    @property
+    def sequence(self) -> int:
+        """Number of the last commit."""
+        return self._state.sequence
+
+    def known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """What the index holds under ids; ids it does not hold are left out."""
+        with translated(self._directory), self._connection.begin():
+            return {id: other.known for id, other in held(self._connection, ids).items()}
+
+    def encoded(self, hashes: Sequence[bytes]) -> dict[bytes, Encoded]:
+        """Passages and vectors of documents with these encoding hashes, made by the current encoder."""
+        found: dict[bytes, Encoded] = {}
+        with translated(self._directory), self._connection.begin():
+            for chunk in chunks(list(dict.fromkeys(hashes))):
+                rows = self._connection.execute(
+                    select(func.min(t.document.c.key), t.document.c.encoding_hash)
+                    .where(t.document.c.encoding_hash.in_(chunk))
+                    .group_by(t.document.c.encoding_hash)
+                )
+                keys: dict[int, bytes] = {row[0]: row[1] for row in rows}
+                found |= self._encodings(keys)
+        return found
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Insert or replace documents in one transaction; a full tail becomes a segment after the commit.
+
+        Raises:
+            StorageError: an entry cannot be kept (its id belongs to another source or stands twice in the batch, its
+                vectors do not fit, its text cannot be stored) or the database cannot be written. The message names the
+                id, and nothing of the batch is in the index.
+        """
+        if not entries:
+            return
+        vectors = iter(self._packed(entries))
+        rows = _Rows(
+            self._state.next_key, self._state.next_vector_id, self._state.sequence + 1, self._state.encoding_id
+        )
+        pending = {table: names.pending() for table, names in self._names.items()}
+        for entry in entries:
+            rows.add(entry, vectors, pending[t.source], pending[t.field])
+        try:
+            with translated(self._directory), self._connection.begin():
+                replaced = self._replaceable(entries)
+                self._remove(replaced)
+                for table, new_names in pending.items():
+                    new_names.insert(self._connection, table)
+                self._insert(t.document, rows.documents)
+                self._insert(t.passage, rows.passages)
+                self._insert(t.attribute, rows.attributes)
+                counts = {"documents": len(entries), "passages": len(rows.passages), "replaced": len(replaced)}
+                after = replace(
+                    self._state, sequence=rows.sequence, next_key=rows.next_key, next_vector_id=rows.next_vector_id
+                )
+                write_state(self._connection, after, "put", counts)
+        except UnicodeEncodeError as error:
+            raise _unstorable(entries) from error
+        self._state = after
+        for table, names in self._names.items():
+            names.accept(pending[table])
+        self._publish_when_full()
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete documents in one transaction; the ids that were there, in the order given."""
+        with translated(self._directory), self._connection.begin():
+            present = held(self._connection, ids)
+            if not present:
+                return []
+            self._remove([other.key for other in present.values()])
+            after = replace(self._state, sequence=self._state.sequence + 1)
+            write_state(self._connection, after, "delete", {"documents": len(present)})
+        self._state = after
+        return list(present)
+
+    def ids_of(self, source: str) -> Iterator[str]:
+        """The ids of a source's documents; documents may be deleted meanwhile."""
+        after = -1
+        while True:
+            with translated(self._directory), self._connection.begin():
+                rows = source_ids(self._connection, source, after=after, count=_PAGE)
+            if not rows:
+                return
+            after = rows[-1][0]
+            yield from (id for _, id in rows)
+
+    def maintain(self) -> None:
+        """Bring the segments in order.
+
+        What is committed does not depend on it, so a failure is only logged and left to the next writer.
+        """
+        try:
+            with translated(self._directory):
+                self._publisher.maintain()
+        except (StorageError, OSError) as error:
+            self._publish_failed = True
+            _log.warning("segments of %s could not be written, the next write tries again: %s", self._directory, error)
+        with translated(self._directory), self._connection.begin():
+            self._state = read_state(self._connection)
+            self._reach = reach(read_segments(self._connection, self._state.encoding_id))
+
+    def _publish_when_full(self) -> None:
+        tail = self._state.next_vector_id - 1 - self._reach
+        if tail >= publish.TAIL_LIMIT and not self._publish_failed:
+            self.maintain()
+
+    def _replaceable(self, entries: Sequence[Entry]) -> list[int]:
+        """Keys of the documents that entries replace, which must be of the same sources."""
+        present = held(self._connection, [entry.document.id for entry in entries])
+        for entry in entries:
+            other = present.get(entry.document.id)
+            if other is not None and other.known.source != entry.source:
+                raise StorageError(
+                    f"document {entry.document.id!r} of {entry.source} was not stored: the id belongs to "
+                    f"{other.known.source}. Delete it there first, or give it another id."
+                )
+        return [other.key for other in present.values()]
+
+    def _remove(self, keys: Sequence[int]) -> None:
+        for chunk in chunks(keys):
+            gone = select(t.passage.c.vector_id, literal(self._state.sequence + 1)).where(
+                t.passage.c.document.in_(chunk)
+            )
+            self._connection.execute(insert(t.deletion).from_select(["vector_id", "sequence"], gone))
+            self._connection.execute(delete(t.attribute).where(t.attribute.c.document.in_(chunk)))
+            self._connection.execute(delete(t.passage).where(t.passage.c.document.in_(chunk)))
+            self._connection.execute(delete(t.document).where(t.document.c.key.in_(chunk)))
+
+    def _insert(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
+        # The compiled statement with tuples is twice as fast as the same insert with dictionaries.
+        if rows:
+            self._connection.exec_driver_sql(self._inserts[table], rows)
+
+    def _packed(self, entries: Sequence[Entry]) -> list[bytes]:
+        """Every vector of a batch as stored bytes, in the order of entries and passages."""
+        seen: set[str] = set()
+        for entry in entries:
+            id = entry.document.id
+            if id in seen:
+                raise StorageError(f"document {id!r} stands twice in one batch; nothing of the batch was stored.")
+            seen.add(id)
+            expected = (len(entry.passages), self._settings.dimension)
+            if entry.vectors.shape != expected:
+                raise StorageError(
+                    f"document {id!r} was not stored: its vectors have the shape {entry.vectors.shape}, not {expected}."
+                )
+        with np.errstate(over="ignore"):
+            rows = np.concatenate([entry.vectors for entry in entries]).astype(stored_type(self._settings))
+        good = np.isfinite(rows).all(axis=1)
+        if not good.all():
+            owners = [entry.document.id for entry in entries for _ in entry.passages]
+            raise StorageError(
+                f"document {owners[int(np.argmin(good))]!r} was not stored: {self._settings.vector_dtype} cannot hold "
+                "a value of its vectors. Use an encoder that normalises them, or an index with float32 vectors."
+            )
+        packed, size = rows.tobytes(), self._settings.vector_bytes
+        return [packed[start : start + size] for start in range(0, len(packed), size)]
+
+    def _encodings(self, keys: dict[int, bytes]) -> dict[bytes, Encoded]:
+        statement = (
+            select(t.passage.c.document, t.passage.c.ordinal, t.passage.c.start, t.passage.c.end, t.passage.c.vector)
+            .where(t.passage.c.document.in_(list(keys)), t.passage.c.encoding_id == self._state.encoding_id)
+            .order_by(t.passage.c.document, t.passage.c.ordinal)
+        )
+        grouped: dict[int, tuple[list[Passage], list[bytes]]] = {}
+        for document, ordinal, start, end, vector in self._connection.execute(statement):
+            passages, vectors = grouped.setdefault(document, ([], []))
+            passages.append(Passage(ordinal, start, end))
+            vectors.append(vector)
+        return {
+            keys[document]: Encoded(tuple(passages), _floats(vectors, self._settings))
+            for document, (passages, vectors) in grouped.items()
+        }
+
+
+def _unstorable(entries: Sequence[Entry]) -> StorageError:
+    """The error for the first entry with half a surrogate pair, which UTF-8 does not have."""
+    for entry in entries:
+        document = entry.document
+        try:
+            f"{document.id}{document.title}{document.text}{entry.source}{document.metadata}".encode()
+        except UnicodeEncodeError:
+            return StorageError(
+                f"document {document.id!r} was not stored: it holds a character that is no character (half a surrogate "
+                "pair). Nothing of the batch was stored."
+            )
+    raise AssertionError("no entry holds half a surrogate pair")
+
+
+def _floats(vectors: Sequence[bytes], settings: Settings) -> NDArray[np.float32]:
+    return unpack(vectors, settings).astype(np.float32)
+
+
+class _Rows:
+    """The rows of a batch, with their keys and vector ids."""
+
+    def __init__(self, next_key: int, next_vector_id: int, sequence: int, encoding_id: int) -> None:
+        self.next_key = next_key
+        self.next_vector_id = next_vector_id
+        self.sequence = sequence
+        self._encoding_id = encoding_id
+        self.documents: list[tuple[Any, ...]] = []
+        self.passages: list[tuple[Any, ...]] = []
+        self.attributes: list[tuple[Any, ...]] = []
+
+    def add(
+        self, entry: Entry, vectors: Iterator[bytes], source_id: Callable[[str], int], field_id: Callable[[str], int]
+    ) -> None:
+        document = entry.document
+        key = self.next_key
+        self.next_key += 1
+        try:
+            metadata = _to_json(document.metadata)
+        except (TypeError, ValueError) as error:
+            raise StorageError(
+                f"document {document.id!r} was not stored: its metadata is not JSON ({error})."
+            ) from error
+        self.documents.append(
+            (
+                key,
+                document.id,
+                source_id(entry.source),
+                self.sequence,
+                entry.content_hash,
+                entry.encoding_hash,
+                document.title,
+                metadata,
+                document.text,
+            )
+        )
+        for passage in entry.passages:
+            self.passages.append(
+                (
+                    self.next_vector_id,
+                    key,
+                    self._encoding_id,
+                    passage.ordinal,
+                    passage.start,
+                    passage.end,
+                    next(vectors),
+                )
+            )
+            self.next_vector_id += 1
+        if document.metadata:
+            for ordinal, value in enumerate(attribute_rows(document.metadata)):
+                self.attributes.append((key, ordinal, field_id(value.field), value.kind, value.number, value.text))
+
+
+class _Names:
+    """Names that rows refer to by number (sources, fields), kept in memory while a writer lives."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._numbers: dict[str, int] = {}
+
+    def load(self, connection: Connection) -> None:
+        rows = connection.execute(select(self._table.c.name, self._table.c.id))
+        self._numbers = {row.name: row.id for row in rows}
+
+    def pending(self) -> _PendingNames:
+        return _PendingNames(self._numbers)
+
+    def accept(self, pending: _PendingNames) -> None:
+        self._numbers.update(pending.new)
+
+
+class _PendingNames:
+    """Numbers for names, the new ones valid once their transaction has committed."""
+
+    def __init__(self, known: dict[str, int]) -> None:
+        self._known = known
+        self._next = max(known.values(), default=0) + 1
+        self.new: dict[str, int] = {}
+
+    def __call__(self, name: str) -> int:
+        number = self._known.get(name) or self.new.get(name)
+        if number is None:
+            number = self._next
+            self._next += 1
+            self.new[name] = number
+        return number
+
+    def insert(self, connection: Connection, table: Table) -> None:
+        if self.new:
+            connection.execute(insert(table), [{"id": number, "name": name} for name, number in self.new.items()])

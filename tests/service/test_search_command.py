@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import DOCUMENTS, Run, write_rows
+
+import yusa
+
+KEYS = ["rank", "score", "id", "title", "text", "highlights", "passage", "metadata", "scores"]
+PROGRAM = [sys.executable, "-c", "from yusa.service.cli import main; main()"]
+
+
+def ids(output: str) -> list[str]:
+    return [hit["id"] for hit in json.loads(output)]
+
+
+def test_words_need_no_quotes_and_the_nearest_comes_first(run: Run, made: Path) -> None:
+    result = run("search", "지루한", "영화", "-i", made, "-k", 2)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:3] == ["1", lines[0].split()[1], "████████"]
+    assert "film  영화" in lines[0]
+    assert "«지루한 영화 를 보았다 .» 음악 은 좋았다 ." in lines[1]
+    assert run("search", "지루한 영화", "-i", made, "-k", 2).stdout == result.stdout
+
+
+def test_json_is_an_array_of_hits(run: Run, made: Path) -> None:
+    result = run("search", "지루한 영화", "-i", made, "-k", 3, "--format", "json")
+    hits = json.loads(result.stdout)
+    assert [list(hit)[: len(KEYS)] for hit in hits] == [KEYS] * 3
+    first = hits[0]
+    assert (first["rank"], first["id"], first["title"]) == (1, "film", "영화")
+    assert first["metadata"] == {"year": 2022, "lang": "ko"}
+    assert first["passage"] == {"ordinal": 0, "start": 0, "end": len(first["text"])}
+    (start, end), *_ = first["highlights"]
+    assert first["text"][start:end] == "지루한 영화 를 보았다 ."
+    assert first["scores"] == {"dense": first["score"]}
+    assert "영화" in result.stdout
+
+
+def test_jsonl_is_a_hit_a_line(run: Run, made: Path) -> None:
+    as_json = run("search", "김치", "-i", made, "--format", "json")
+    as_lines = run("search", "김치", "-i", made, "--format", "jsonl")
+    assert [json.loads(line) for line in as_lines.stdout.splitlines()] == json.loads(as_json.stdout)
+
+
+def test_queries_from_standard_input_are_told_apart(run: Run, made: Path) -> None:
+    stdin = "김치 와 밥\n\n지루한 영화\n"
+    result = run("search", "-", "-i", made, "-k", 1, "--format", "jsonl", stdin=stdin)
+    hits = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(hit["query"], hit["id"]) for hit in hits] == [("김치 와 밥", "dinner"), ("지루한 영화", "film")]
+    table = run("search", "-", "-i", made, "-k", 1, stdin=stdin).stdout
+    assert table.index("김치 와 밥") < table.index("dinner") < table.index("지루한 영화") < table.index("film")
+
+
+def test_offset_where_min_score_and_passages(run: Run, made: Path) -> None:
+    everything = ids(run("search", "비", "-i", made, "--format", "json").stdout)
+    assert len(everything) == 5
+    assert ids(run("search", "비", "-i", made, "--format", "json", "--offset", 3).stdout) == everything[3:]
+    english = run("search", "비", "-i", made, "--format", "json", "--where", "lang = 'en' and year > 2020")
+    assert ids(english.stdout) == ["class"]
+    assert ids(run("search", "비", "-i", made, "--format", "json", "--min-score", 0.999).stdout) == []
+    assert sorted(ids(run("search", "비", "-i", made, "--format", "json", "--passages").stdout)) == sorted(everything)
+
+
+def test_no_hits_are_said_and_are_no_failure(run: Run, made: Path, tmp_path: Path, encoder: Path) -> None:
+    result = run("search", "비", "-i", made, "--where", "year = 1900", "--min-score", 0.1)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no hits (with this --where and --min-score)" in result.stderr
+    result = run("search", "비", "-i", made, "--offset", 99, "--format", "json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    with yusa.create(tmp_path / "empty", encoder=encoder):
+        pass
+    assert "no hits; the index is empty" in run("search", "비", "-i", tmp_path / "empty").stderr
+
+
+def test_explain_shows_scores_and_times(run: Run, made: Path) -> None:
+    result = run("search", "비", "-i", made, "-k", 1, "--explain")
+    assert "dense 0." in result.stdout
+    assert "passage 0, characters 0–" in result.stdout
+    assert "dense · encode " in result.stderr
+    assert " on cpu" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "Missing argument 'QUERY...'"),
+        (["비", "--where", "year >"], 2, "^"),
+        (["비", "--where", "year ="], 2, "year ="),
+        (["비", "-k", "0"], 2, "0 is not in the range x>=1"),
+        (["비", "-k", "many"], 2, "'many' is not a valid integer"),
+        (["비", "--offset", "-1"], 2, "-1 is not in the range x>=0"),
+        (["비", "--mode", "psychic"], 2, "'psychic' is not 'dense'"),
+        (["비", "--format", "xml"], 2, "'xml' is not one of 'table', 'json', 'jsonl'"),
+        (["-", "--format", "json"], 2, "use --format jsonl"),
+        ([" "], 2, "query"),
+        (["\udcff"], 1, "the query is not valid UTF-8"),
+        (["비", "--encoder", "/no/such/model"], 1, "/no/such/model"),
+    ],
+)
+def test_wrong_usage_is_named(run: Run, made: Path, arguments: list[str], code: int, message: str) -> None:
+    result = run("search", *arguments, "-i", made, stdin="비\n")
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["search", "비"],
+        ["similar", "a"],
+        ["show", "a"],
+        ["delete", "a"],
+        ["stats"],
+        ["verify"],
+        ["compact"],
+        ["session"],
+    ],
+)
+def test_a_missing_index_is_named(run: Run, tmp_path: Path, command: list[str]) -> None:
+    result = run(*command, "-i", tmp_path / "nowhere")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert str(tmp_path / "nowhere") in result.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_another_encoder_is_refused_by_name(run: Run, made: Path, other_encoder: Path) -> None:
+    result = run("search", "비", "-i", made, "--encoder", other_encoder)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "weights (" in result.stderr
+
+
+@pytest.mark.parametrize("pooling", ["cls", "pooler"])
+def test_another_pooling_is_refused_by_name(run: Run, made: Path, pooling: str) -> None:
+    result = run("search", "비", "-i", made, "--pooling", pooling)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "pooling ('mean' here" in result.stderr
+    assert pooling in result.stderr
+
+
+def test_other_prompts_are_refused_by_name(run: Run, made: Path, encoder: Path, tmp_path: Path) -> None:
+    prompted = shutil.copytree(encoder, tmp_path / "prompted")
+    (prompted / "modules.json").write_text('[{"type": "Transformer", "path": ""}]')
+    (prompted / "config_sentence_transformers.json").write_text('{"prompts": {"query": "비 ", "document": "list "}}')
+    index = tmp_path / "prompted-index"
+    rows = write_rows(tmp_path / "more.jsonl", DOCUMENTS)
+    assert run("index", rows, "-i", index, "--encoder", prompted).exit_code == 0
+    assert run("search", "비", "-i", index).exit_code == 0
+    result = run("index", rows, "-i", index, "--encoder", encoder)
+    assert result.exit_code in (0, 1)
+    with pytest.raises(yusa.YusaError, match="query_prompt"):
+        _ = yusa.open(made, encoder=encoder, prompts={"query": "비 "}).encoder
+
+
+def test_the_same_encoder_from_another_place_is_accepted(run: Run, made: Path, encoder: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(encoder, tmp_path / "moved")
+    here = run("search", "비", "-i", made, "--format", "json")
+    there = run("search", "비", "-i", made, "--format", "json", "--encoder", moved)
+    assert there.exit_code == 0, there.output
+    assert there.stdout == here.stdout
+
+
+def test_similar_leaves_the_document_out_and_needs_no_encoder(run: Run, made: Path) -> None:
+    result = run("similar", "class", "-i", made, "-k", 2, "--format", "json")
+    assert result.exit_code == 0, result.output
+    found = ids(result.stdout)
+    assert found[0] == "loop"
+    assert len(found) == 2
+    assert "1 " in run("similar", "class", "-i", made, "--explain").stdout
+    none = run("similar", "class", "-i", made, "--where", "year = 1900")
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert "no other document is there that --where lets pass" in none.stderr
+
+
+@pytest.mark.parametrize("command", ["similar", "show"])
+def test_an_unknown_id_is_named(run: Run, made: Path, command: str) -> None:
+    result = run(command, "nobody", "-i", made)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "'nobody'" in result.stderr
+
+
+def test_show(run: Run, made: Path) -> None:
+    result = run("show", "film", "-i", made)
+    assert result.exit_code == 0, result.output
+    for part in ("film", "영화", "2022", "rows.jsonl", "지루한 영화 를 보았다 .\n음악 은 좋았다 .", "passage 0  0–"):
+        assert part in result.stdout
+    shown = json.loads(run("show", "film", "-i", made, "--json").stdout)
+    assert list(shown) == ["id", "title", "text", "metadata", "source", "passages"]
+    assert shown["text"] == DOCUMENTS[1]["text"]
+    assert shown["passages"] == [{"ordinal": 0, "start": 0, "end": len(shown["text"])}]
+
+
+def test_ids_are_compared_in_nfc(run: Run, own: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "more.jsonl", [{"id": "한글", "text": "비"}])
+    assert run("index", rows, "-i", own).exit_code == 0
+    assert run("show", "\u1112\u1161\u11ab\u1100\u1173\u11af", "-i", own).exit_code == 0
+
+
+def test_delete_takes_what_is_there_and_names_the_rest(run: Run, own: Path) -> None:
+    result = run("delete", "rain", "nobody", "film", "-i", own)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "deleted 2 documents" in result.stderr
+    assert "no document has the id 'nobody'" in result.stderr
+    assert sorted(ids(run("search", "비", "-i", own, "--format", "json").stdout)) == ["class", "dinner", "loop"]
+    assert run("delete", "-", "-i", own, stdin="dinner\nloop\n").exit_code == 0
+    assert ids(run("search", "비", "-i", own, "--format", "json").stdout) == ["class"]
+
+
+def test_stats(run: Run, made: Path) -> None:
+    text = run("stats", "-i", made).stdout
+    for part in ("documents", "5", "at most 256 tokens, overlap 32", "32 dimensions, mean pooling", "float16"):
+        assert part in text
+    counted = json.loads(run("stats", "-i", made, "--json").stdout)
+    assert (counted["documents"], counted["passages"], counted["sources"]) == (5, 5, 1)
+    assert counted["settings"]["fingerprint"]["pooling"] == "mean"
+    assert "probe_vectors" not in counted["settings"]
+
+
+def test_verify(run: Run, made: Path) -> None:
+    for deep in ([], ["--deep"]):
+        result = run("verify", "-i", made, *deep)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert "5 documents, 5 passages" in result.stdout
+        assert "all is well" in result.stdout
+    assert json.loads(run("verify", "-i", made, "--json").stdout)["ok"] is True
+
+
+def test_verify_names_what_is_damaged(run: Run, own: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(own / "index.db") as database:
+        database.execute('UPDATE passage SET "end" = 100000 WHERE vector_id = (SELECT min(vector_id) FROM passage)')
+    database.close()
+    result = run("verify", "-i", own, "--deep")
+    assert result.exit_code == 1
+    assert "not as it should be" in result.stdout
+    assert "damaged: " in result.stderr
+    report = json.loads(run("verify", "-i", own, "--deep", "--json").stdout)
+    assert (report["ok"], len(report["problems"])) == (False, 1)
+
+
+def test_compact_and_backup(run: Run, own: Path, tmp_path: Path) -> None:
+    assert run("delete", "rain", "-i", own).exit_code == 0
+    compacted = run("compact", "-i", own)
+    assert compacted.exit_code == 0, compacted.output
+    assert "MB given back; the index takes " in compacted.stdout
+    assert set(json.loads(run("compact", "-i", own, "--json").stdout)) >= {
+        "bytes_before",
+        "bytes_after",
+        "bytes_freed",
+    }
+    copy = tmp_path / "copy"
+    assert run("backup", copy, "-i", own).exit_code == 0
+    assert len(ids(run("search", "비", "-i", copy, "--format", "json").stdout)) == 4
+    again = run("backup", copy, "-i", own)
+    assert again.exit_code == 1
+    assert str(copy) in again.stderr
+
+
+def test_arguments_are_utf8_without_a_locale(own: Path, run: Run, tmp_path: Path) -> None:
+    assert run("index", write_rows(tmp_path / "more.jsonl", [{"id": "한글", "text": "비"}]), "-i", own).exit_code == 0
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [*PROGRAM, "show", "한글", "-i", str(own), "--json"]
+    result = subprocess.run([part.encode() for part in command], capture_output=True, env=environment, check=True)
+    assert json.loads(result.stdout)["id"] == "한글"
+
+
+def test_the_index_may_be_named_by_a_variable(run: Run, made: Path) -> None:
+    assert run("stats", env={"YUSA_INDEX": str(made)}).exit_code == 0
+
+
+def test_a_reader_that_goes_away_is_no_reason_to_say_anything(made: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        for form in ("table", "jsonl"):
+            command = [*PROGRAM, "similar", "film", "-i", str(made), "--format", form]
+            result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+            assert (result.returncode, result.stderr) == (1, b"")
+    finally:
+        os.close(write)
+
+
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colour_is_for_terminals_that_want_it(made: Path, environment: dict[str, str], coloured: bool) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "similar", "dinner", "-i", str(made), "-k", "1"],
+        stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            seen += chunk
+    except OSError:
+        pass  # Linux ends a terminal that everybody left with EIO
+    finally:
+        os.close(ours)
+        process.communicate(timeout=60)
+    style = b"\x1b[1;33m" if coloured else b"\x1b[1m"
+    assert style + "우산 을 샀다 .".encode() in seen
+    assert (b"33m" in seen or b"36m" in seen) == coloured

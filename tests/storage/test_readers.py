@@ -1,0 +1,284 @@
+"""Readers see one commit each, never go back, never write, and are never in the writer's way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from storing import DIMENSION, check_against, filled, make_entries, make_entry
+
+from yusa.errors import IndexNotFoundError, StorageError
+from yusa.storage import Store
+from yusa.storage.database import reader_engine
+
+_SUPPORT = Path(__file__).parents[1] / "support"
+
+_READ = """
+import sys
+from pathlib import Path
+import numpy as np
+from storing import DIMENSION, vector_of
+from yusa.storage import Store
+store = Store.open(Path(sys.argv[1]))
+print("open", flush=True)
+last = 0
+searches = 0
+random = np.random.default_rng(1)
+while not Path(sys.argv[2]).exists():
+    with store.read() as view:
+        assert view.sequence >= last
+        last = view.sequence
+        scores, ids = view.search(random.standard_normal((1, DIMENSION)).astype(np.float32), 5)
+        hits = view.passages(ids[0])
+        documents = view.documents(hit.document for hit in hits.values())
+        assert len(hits) == 5
+        for vector_id, hit in hits.items():
+            text = documents[hit.document].document.text
+            np.testing.assert_array_equal(view.vectors([vector_id])[0], vector_of(text[hit.start:hit.end]))
+    searches += 1
+print(searches, flush=True)
+"""
+
+
+def test_threads_and_a_process_read_while_one_writes(tmp_path: Path, small_tail: int) -> None:
+    store = filled(tmp_path / "index", range(40))
+    stop = tmp_path / "stop"
+    environment = {**os.environ, "PYTHONPATH": str(_SUPPORT)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _READ, str(store.path), str(stop)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    failures: list[BaseException] = []
+    searches = [0] * 4
+
+    def read(number: int) -> None:
+        random = np.random.default_rng(number)
+        last = 0
+        try:
+            while not stop.exists():
+                with store.read() as view:
+                    assert view.sequence >= last
+                    last = view.sequence
+                    _, ids = view.search(random.standard_normal((1, DIMENSION)).astype(np.float32), 5)
+                    hits = view.passages(ids[0])
+                    assert len(hits) == 5
+                    documents = view.documents(hit.document for hit in hits.values())
+                    for vector_id, hit in hits.items():
+                        expected = make_entry("", documents[hit.document].document.text).vectors
+                        np.testing.assert_array_equal(view.vectors([vector_id]), expected)
+                searches[number] += 1
+        except BaseException as error:  # noqa: BLE001
+            failures.append(error)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    random = np.random.default_rng(9)
+    for step in range(40):
+        with store.write() as writer:
+            numbers = random.choice(100, size=12, replace=False)
+            writer.put([make_entry(f"d{number}", f"{number} of step {step}") for number in numbers])
+            writer.delete([f"d{number}" for number in random.choice(range(20, 100), size=5)])
+        if step % 15 == 14:
+            store.compact()
+    stop.touch()
+    for thread in threads:
+        thread.join()
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    assert failures == []
+    assert int(output) > 0
+    assert min(searches) > 0
+    assert store.verify(deep=True).ok
+    store.close()
+
+
+def test_a_view_keeps_its_commit(tmp_path: Path, small_tail: int) -> None:
+    store = filled(tmp_path / "index", range(30))
+    with store.read() as view:
+        before = view.sequence
+        with store.write() as writer:
+            writer.delete([f"d{i}" for i in range(25)])
+            writer.put(make_entries(range(100, 200)))
+        assert view.sequence == before
+        assert view.document_count() == 30
+        assert view.live() == 30
+        _, ids = view.search(make_entry("d3").vectors, 1)
+        assert view.documents([view.passages(ids[0])[int(ids[0, 0])].document])
+    with store.read() as view:
+        assert view.sequence > before
+        assert view.live() == 105
+    store.close()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_no_reader_writes_or_checkpoints(tmp_path: Path, small_tail: int) -> None:
+    """With a full WAL and no other connection, reading and closing leaves database and WAL as they are."""
+    path = tmp_path / "index"
+    filled(path, range(90)).close()
+    code = (
+        "import os, sys; from pathlib import Path; from storing import make_entries; from yusa.storage import Store\n"
+        "store = Store.open(Path(sys.argv[1]))\n"
+        "with store.write() as writer:\n"
+        "    writer.put(make_entries(range(90, 120)))\n"
+        "    os._exit(0)\n"  # leaves its WAL behind, as a kill does
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], env={**os.environ, "PYTHONPATH": str(_SUPPORT)}, check=True)
+    files = [path / "index.db", path / "index.db-wal"]
+    assert files[1].stat().st_size > 0
+    before = [_digest(file) for file in files]
+    for _ in range(2):
+        store = Store.open(path)
+        check_against(store, {entry.document.id: entry for entry in make_entries(range(120))})
+        store.verify(deep=True)
+        store.stats()
+        store.backup(tmp_path / "backup" / before[0] / str(_))
+        store.close()
+    assert [_digest(file) for file in files] == before
+    engine = reader_engine(path)
+    with engine.connect() as connection, pytest.raises(Exception, match="disk I/O error|readonly|attempt to write"):
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    with engine.connect() as connection, pytest.raises(Exception, match="readonly|attempt to write"):
+        connection.exec_driver_sql("DELETE FROM document")
+    engine.dispose()
+    assert [_digest(file) for file in files] == before
+    store = Store.open(path)
+    with store.write():
+        pass
+    assert files[1].stat().st_size == 0
+    assert _digest(files[0]) != before[0]
+    store.close()
+
+
+def test_errors_in_a_view_end_its_transaction(tmp_path: Path) -> None:
+    store = filled(tmp_path / "index", range(3))
+    for _ in range(20):
+        with pytest.raises(ZeroDivisionError), store.read():
+            raise ZeroDivisionError
+    assert store._engine.pool.status().count("Current Checked out connections: 0") == 1
+    store.close()
+
+
+_READ_ONLY = """
+import os, sys
+from pathlib import Path
+from storing import check_against, make_entries
+from yusa.errors import StorageError
+from yusa.storage import Store
+path = Path(sys.argv[1])
+assert not os.access(path, os.W_OK)
+store = Store.open(path)
+check_against(store, {entry.document.id: entry for entry in make_entries(range(90))})
+assert store.verify(deep=True).ok
+assert store.stats().documents == 90
+try:
+    with store.write():
+        pass
+except StorageError as error:
+    print(error, flush=True)
+sys.stdin.readline()
+try:
+    with store.read():
+        pass
+except StorageError as error:
+    print(error, flush=True)
+"""
+
+
+def _as_nobody(script: str, path: Path) -> subprocess.Popen[str]:
+    """Run a script as a user who may only read `path`."""
+    options: dict[str, object] = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
+    # A package that was built in a private directory cannot be imported by another user; it is then copied by its path.
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{_SUPPORT}",
+        "YUSA_CACHE": str(path.parent / "cache"),
+        "HOME": "/nonexistent",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(path)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_a_read_only_directory_is_searched(tmp_path: Path, small_tail: int) -> None:
+    path = tmp_path / "index"
+    filled(path, range(90)).close()
+    for name in ("index.db-wal", "index.db-shm", "writer.lock"):
+        (path / name).unlink(missing_ok=True)
+    for directory in (path, path / "segments"):
+        directory.chmod(0o555)
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    try:
+        with _as_nobody(_READ_ONLY, path) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line:
+                error = process.stderr.read() if process.stderr else ""
+                if os.geteuid() == 0 and ("Permission" in error or "No module" in error):
+                    pytest.skip("another user cannot read this Python installation")
+                pytest.fail(error)
+            assert "cannot write to" in line
+            path.chmod(0o755)
+            store = Store.open(path)
+            with store.write() as writer:
+                writer.put(make_entries(range(90, 95)))
+            store.close()
+            output, error = process.communicate("\n")
+            assert "was changed while it was open" in output, error
+    finally:
+        path.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_a_read_only_directory_with_a_wal_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    filled(path, range(9)).close()
+    (path / "index.db-shm").unlink(missing_ok=True)
+    (path / "index.db-wal").write_bytes(b"left over by a crash" * 10)
+    for parent in [tmp_path, *tmp_path.parents][:3]:
+        parent.chmod(0o755)
+    path.chmod(0o555)
+    code = (
+        "import sys; from pathlib import Path; from yusa.storage import Store; from yusa.errors import StorageError\n"
+        "try:\n    Store.open(Path(sys.argv[1]))\nexcept StorageError as error:\n    print(error)\n"
+    )
+    try:
+        output, error = _as_nobody(code, path).communicate()
+    finally:
+        path.chmod(0o755)
+    if os.geteuid() == 0 and ("Permission" in error or "No module" in error):
+        pytest.skip("another user cannot read this Python installation")
+    assert "cannot be opened" in output
+    assert "index.db-shm" in output
+
+
+def test_closing_twice_and_missing_index(tmp_path: Path) -> None:
+    store = filled(tmp_path / "index", range(3))
+    store.close()
+    store.close()
+    with store.read() as view:  # a closed store opens its connections anew
+        assert view.live() == 3
+    store.close()
+    with pytest.raises(IndexNotFoundError):
+        Store.open(tmp_path)
+    with pytest.raises(StorageError):
+        Store.open(tmp_path / "index" / "index.db")

@@ -1,0 +1,374 @@
+"""Backups, compaction, verification, migration, and what a full disk or a network file system gets to hear."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect
+from storing import DIMENSION, check_against, filled, make_entries, make_entry, make_settings
+
+from yusa.errors import IndexExistsError, IndexFormatError, StorageError
+from yusa.storage import Entry, Store, backup, database, network, tables
+from yusa.storage.database import writer_engine
+from yusa.storage.migrate import migrate, upgrade
+
+_SUPPORT = Path(__file__).parents[1] / "support"
+
+
+def _model(numbers: range) -> dict[str, Entry]:
+    return {entry.document.id: entry for entry in make_entries(numbers)}
+
+
+def test_a_backup_is_an_index(tmp_path: Path, small_tail: int) -> None:
+    store = filled(tmp_path / "index", range(200))
+    with store.write() as writer:
+        writer.delete(["d3"])
+    model = {id: entry for id, entry in _model(range(200)).items() if id != "d3"}
+    store.backup(tmp_path / "backups" / "한글")
+    (tmp_path / "empty").mkdir()
+    store.backup(tmp_path / "empty")
+    store.close()
+    shutil.rmtree(tmp_path / "index")
+    for path in (tmp_path / "backups" / "한글", tmp_path / "empty"):
+        assert [entry.name for entry in path.iterdir()] == ["index.db"]
+        copy = Store.open(path)
+        check_against(copy, model)
+        assert copy.verify(deep=True).ok
+        with copy.write() as writer:
+            writer.put([make_entry("new")])
+        assert copy.stats().segments == 1
+        check_against(copy, {**model, "new": make_entry("new")})
+        copy.close()
+    assert [path.name for path in (tmp_path / "backups").iterdir()] == ["한글"]
+
+
+def test_a_backup_never_overwrites_and_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled(tmp_path / "index", range(20))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine", encoding="utf-8")
+    for path in (tmp_path / "full", tmp_path / "full" / "file", tmp_path / "index"):
+        with pytest.raises(IndexExistsError, match="there already and not empty"):
+            store.backup(path)
+    with pytest.raises(StorageError, match="failed"):
+        store.backup(tmp_path / "full" / "file" / "deeper")
+
+    def fail(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup, "sync_directory", fail)
+    with pytest.raises(StorageError, match="No space left on device"):
+        store.backup(tmp_path / "new")
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "index"]
+    store.close()
+
+
+def test_backup_while_writing(tmp_path: Path, small_tail: int) -> None:
+    store = filled(tmp_path / "index", range(40), batch=10)
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 40
+        while not stop.is_set():
+            with store.write() as writer:
+                writer.put(make_entries(range(number, number + 10)))
+            number += 10
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for number in range(5):
+            store.backup(tmp_path / f"b{number}")
+    finally:
+        stop.set()
+        thread.join()
+    counts = []
+    for number in range(5):
+        copy = Store.open(tmp_path / f"b{number}")
+        counts.append(copy.stats().documents)
+        check_against(copy, _model(range(counts[-1])))
+        assert copy.verify(deep=True).ok
+        copy.close()
+    assert counts == sorted(counts)
+    assert all(count % 10 == 0 for count in counts)
+    store.close()
+
+
+def test_compact_gives_the_space_back_while_searches_run(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "index", make_settings(dimension=256))
+    numbers = range(4000)
+    with store.write() as writer:
+        for start in range(0, 4000, 500):
+            writer.put(make_entries(range(start, start + 500), dimension=256))
+        writer.maintain()
+    full = store.stats().database_bytes
+    keep = {i for i in numbers if i % 10 == 3}
+    with store.write() as writer:
+        writer.delete([f"d{i}" for i in numbers if i not in keep])
+    before = store.stats()
+    assert before.reclaimable_bytes > 0.5 * full
+    failures: list[BaseException] = []
+    stop = threading.Event()
+    searches = [0]
+
+    def search() -> None:
+        query = np.ones((1, 256), dtype=np.float32)
+        try:
+            while not stop.is_set():
+                with store.read() as view:
+                    assert view.live() == 400
+                    assert (view.search(query, 400)[1] >= 0).all()
+                searches[0] += 1
+        except BaseException as error:  # noqa: BLE001
+            failures.append(error)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    report = store.compact()
+    stop.set()
+    thread.join()
+    assert failures == []
+    assert searches[0] > 0
+    store.compact()  # once more, with nobody reading: the WAL is emptied, too
+    after = store.stats()
+    assert report.bytes_freed > 0
+    assert after.database_bytes + after.segment_bytes <= 0.15 * full + after.segment_bytes
+    assert after.deleted == 0
+    assert after.reclaimable_bytes <= 0.02 * full
+    entries = {f"d{i}": make_entry(f"d{i}", metadata={"number": i}, dimension=256) for i in sorted(keep)}
+    check_against(store, entries)
+    assert store.verify(deep=True).ok
+    assert store.compact().bytes_freed == 0
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE passage SET vector = x'00' WHERE vector_id = 5", "vector 5 has 1 bytes instead of 16"),
+        ("UPDATE passage SET vector = x'007c' || substr(vector, 3) WHERE vector_id = 5", "vector 5 .* not finite"),
+        (
+            'UPDATE passage SET "end" = 999 WHERE vector_id = 5',
+            "passage 5 of document 'd5' spans 0-999 of 10 characters",
+        ),
+        ("UPDATE passage SET ordinal = 3 WHERE vector_id = 5", "not numbered from 0"),
+        ("DELETE FROM attribute WHERE document = 3", "filterable values of document 'd2'"),
+        ("UPDATE attribute SET number = 77 WHERE document = 3", "filterable values of document 'd2'"),
+        ("INSERT INTO attribute VALUES (3, 9, 1, 0, NULL, 'x')", "filterable values of document 'd2'"),
+        ("DELETE FROM document WHERE key = 4", "refers to a row of document that is not there"),
+        ("UPDATE state SET next_key = 2", "is not below the next key 2"),
+        ("UPDATE state SET next_vector_id = 2", "not below the next id 2.*beyond the last vector id 1"),
+        ("DELETE FROM passage WHERE vector_id = 7", "stands for 80 vectors, the database has 79"),
+        ("UPDATE segment SET first_id = -5", None),
+        ("INSERT INTO segment VALUES (9, 1, 5, 6, 0, 1)", "segments 1 and 9 overlap"),
+        ("INSERT INTO attribute VALUES (3, 9, 2, 0, NULL, 'label')", None),
+    ],
+)
+def test_deep_verification_finds(tmp_path: Path, small_tail: int, statement: str, problem: str | None) -> None:
+    store = filled(tmp_path / "index", range(80), batch=80)
+    assert store.verify(deep=True).ok
+    connection = sqlite3.connect(store.path / "index.db")
+    connection.execute("PRAGMA foreign_keys=OFF")
+    connection.execute("INSERT INTO field VALUES (2, 'yusa.label')")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    report = store.verify(deep=True)
+    if problem is None:
+        assert report.ok
+    else:
+        assert report.deep
+        assert not report.ok
+        text = "\n".join(report.problems)
+        import re
+
+        assert re.search(problem, text, re.DOTALL), text
+    store.close()
+
+
+def test_a_damaged_database_is_refused_or_reported(tmp_path: Path) -> None:
+    store = filled(tmp_path / "index", range(500))
+    store.close()
+    path = store.path / "index.db"
+    content = bytearray(path.read_bytes())
+    for place in range(8192 * 3, len(content), 8192):
+        content[place : place + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    with pytest.raises(IndexFormatError, match=r"is damaged .* restore a backup"):
+        store = Store.open(path.parent)
+        with store.read() as view:
+            view.documents(range(1000))
+    store.close()
+
+
+_FULL = """
+import resource, signal, sys
+from pathlib import Path
+from storing import make_entries, check_against
+from yusa.errors import StorageError
+from yusa.storage import Store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = Store.open(Path(sys.argv[1]))
+sizes = [path.stat().st_size for path in store.path.rglob("*") if path.is_file()]
+resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes) + int(sys.argv[2]), resource.RLIM_INFINITY))
+committed = 100
+try:
+    with store.write() as writer:
+        while True:
+            writer.put(make_entries(range(committed, committed + 100)))
+            committed += 100
+except StorageError as error:
+    print(error, flush=True)
+check_against(store, {entry.document.id: entry for entry in make_entries(range(committed))})
+print(committed, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs RLIMIT_FSIZE")
+@pytest.mark.parametrize("room", [0, 30_000, 100_000, 300_000])
+def test_a_full_disk_takes_back_only_the_batch_in_flight(tmp_path: Path, room: int) -> None:
+    store = filled(tmp_path / "index", range(100))
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL, str(store.path), str(room)],
+        env={**os.environ, "PYTHONPATH": str(_SUPPORT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    message, committed = done.stdout.splitlines()
+    assert "Everything committed before is kept" in message
+    check_against(store, _model(range(int(committed))))
+    assert store.verify(deep=True).ok
+    with store.write() as writer:
+        writer.put(make_entries(range(int(committed), int(committed) + 100)))
+    check_against(store, _model(range(int(committed) + 100)))
+    store.close()
+
+
+@pytest.mark.parametrize("code", sorted(database._MESSAGES))
+def test_every_database_error_says_what_to_do(tmp_path: Path, code: int) -> None:
+    error = sqlite3.OperationalError("what SQLite says")
+    error.sqlite_errorcode = code | (3 << 8)
+    shown = database.database_error(tmp_path, error)
+    assert isinstance(shown, StorageError)
+    assert str(tmp_path / "index.db") in str(shown)
+    assert str(shown).endswith(".")
+    assert "{" not in str(shown)
+
+
+def test_other_database_errors_are_shown_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"index\.db: something else"), database.translated(tmp_path):
+        raise sqlite3.OperationalError("something else")
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    share = tmp_path / "a share"
+    share.mkdir()
+    filled(share / "index", range(3)).close()
+    mounts = tmp_path / "mounts"
+    escaped = str(share).replace(" ", "\\040")
+    mounts.write_text(f"/dev/a / ext4 rw 0 0\nserver:/x {escaped} {kind} rw 0 0\nbroken\n", encoding="utf-8")
+    monkeypatch.setattr(network, "_MOUNTS", mounts)
+    with pytest.raises(StorageError, match=rf"network file system \({kind}\).* Put the index on a local disk"):
+        Store.create(share / "new" / "index", make_settings())
+    with pytest.raises(StorageError, match="network file system"):
+        Store.open(share / "index")
+    (tmp_path / "link").symlink_to(share)
+    with pytest.raises(StorageError, match="network file system"):
+        Store.open(tmp_path / "link" / "index")
+    assert not (share / "new").exists()
+    filled(tmp_path / "local", range(3)).close()
+    monkeypatch.setattr(network, "_MOUNTS", tmp_path / "no such file")
+    Store.open(share / "index").close()
+
+
+def test_the_first_revision_makes_the_tables(tmp_path: Path) -> None:
+    (tmp_path / "migrated").mkdir()
+    engine = writer_engine(tmp_path / "migrated", create=True)
+    with engine.begin() as connection:
+        upgrade(connection, 0, 1)
+    filled(tmp_path / "made", range(1)).close()
+    made = writer_engine(tmp_path / "made")
+    with engine.connect() as one, made.connect() as other:
+        assert compare_metadata(MigrationContext.configure(one, opts={"compare_type": True}), tables.metadata) == []
+        query = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%' ORDER BY type, name"
+        first, second = (
+            [(r[0], r[1], " ".join((r[2] or "").split())) for r in connection.exec_driver_sql(query)]
+            for connection in (one, other)
+        )
+        assert first == second
+    engine.dispose()
+    made.dispose()
+
+
+_SECOND = """
+import sqlalchemy as sa
+from alembic import op
+revision = "0002"
+down_revision = "0001"
+def upgrade() -> None:
+    op.add_column("document", sa.Column("language", sa.Text))
+    op.execute("UPDATE document SET language = 'ko'")
+    FAIL
+"""
+
+
+def _scripts(directory: Path, fail: str = "pass") -> Path:
+    scripts = directory / f"scripts {fail[:4]}"
+    shutil.copytree(Path(tables.__file__).parent / "migrations", scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "0002_language.py").write_text(_SECOND.replace("FAIL", fail), encoding="utf-8")
+    return scripts
+
+
+def test_migration_is_one_transaction_after_a_backup(tmp_path: Path) -> None:
+    store = filled(tmp_path / "index", range(10))
+    store.close()
+    with pytest.raises(ZeroDivisionError):
+        migrate(store.path, scripts=_scripts(tmp_path, "1 / 0"), target=2)
+    check_against(store, _model(range(10)))
+    store.close()
+    saved = migrate(store.path, scripts=_scripts(tmp_path), target=2)
+    assert saved == store.path / "index.db.format-1"
+    assert migrate(store.path, scripts=_scripts(tmp_path, "pass # again"), target=2) is None
+    engine = writer_engine(store.path)
+    with engine.begin() as connection:
+        assert "language" in {column["name"] for column in inspect(connection).get_columns("document")}
+        assert connection.exec_driver_sql("SELECT format_version FROM state").scalar_one() == 2
+        assert connection.exec_driver_sql("SELECT count(*) FROM document WHERE language = 'ko'").scalar_one() == 10
+    engine.dispose()
+    with pytest.raises(IndexFormatError, match="format 2"):
+        Store.open(store.path)
+    (tmp_path / "old").mkdir()
+    shutil.copy(saved, tmp_path / "old" / "index.db")
+    old = Store.open(tmp_path / "old")
+    check_against(old, _model(range(10)))
+    assert old.verify(deep=True).ok
+    old.close()
+
+
+def test_stats_count(tmp_path: Path, small_tail: int) -> None:
+    store = filled(tmp_path / "index", range(50), passages=2)
+    with store.write() as writer:
+        writer.put([make_entry("other", source="b"), make_entry("empty", passages=0)])
+        writer.delete(["d1", "d2"])
+    stats = store.stats()
+    assert (stats.documents, stats.passages, stats.sources, stats.segments) == (50, 97, 2, 1)
+    assert (stats.tail, stats.deleted) == (1, 4)
+    assert stats.dead_bytes == 4 * (2 * DIMENSION + 8)
+    assert stats.database_bytes == sum((store.path / name).stat().st_size for name in ("index.db", "index.db-wal"))
+    assert stats.segment_bytes == sum(path.stat().st_size for path in (store.path / "segments").iterdir())
+    assert 0 < stats.live_bytes <= stats.database_bytes + stats.segment_bytes
+    with store.write() as writer:
+        assert stats.sequence == writer.sequence
+    store.close()

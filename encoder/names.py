@@ -54,7 +54,8 @@ def locate(name: str | Path) -> Location:
     if isinstance(name, Path) or not _HUB_NAME.fullmatch(name):
         raise EncoderNotFoundError(
             f"there is no encoder {str(name)!r}: no packaged model has this name "
-            f"and {path.absolute()} is no directory. Give one of {', '.join(PACKAGED)}, a checkpoint directory, or a hub name such as beomi/kcbert-base."
+            f"and {path.absolute()} is no directory. "
+            f"Give one of {', '.join(PACKAGED)}, a checkpoint directory, or a hub name such as beomi/kcbert-base."
         )
     return _from_hub(name)
 

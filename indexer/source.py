@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from yusa.indexer.opened import SHOWN
@@ -99,14 +100,19 @@ class Spooled(Source):
         if self._kept is None:
             kept = self._kept = tempfile.TemporaryFile()  # noqa: SIM115  (`close` closes it)
             for item in self._source:
-                pickle.dump(item, kept, pickle.HIGHEST_PROTOCOL)
+                kept.write(json.dumps([type(item).__name__, asdict(item)]).encode() + b"\n")
                 yield item
-            pickle.dump(None, kept)
         else:
             self._kept.seek(0)
-            while (item := pickle.load(self._kept)) is not None:
-                yield item
+            yield from map(_restored, self._kept)
         self.notes.extend(self._source.notes)
+
+
+def _restored(line: bytes) -> Item:
+    kind, values = json.loads(line)
+    if kind == Row.__name__:
+        return Row(**{**values, "document": Document(**values["document"])})
+    return {made.__name__: made for made in (Rejected, Unreadable, Skipped)}[kind](**values)
 
 
 def documents_source(

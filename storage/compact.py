@@ -13,6 +13,8 @@ from yusa.storage.publish import Publisher
 from yusa.storage.stats import Stats, read_stats
 
 _PAGES_AT_ONCE = 2000
+# Seconds for the searches under way to end, without which the WAL keeps its size.
+_WAIT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ def compact(directory: Path, connection: Connection, publisher: Publisher) -> Co
     before = _stats(directory, connection)
     publisher.compact()
     _shrink(connection)
-    checkpoint(connection)
+    checkpoint(connection, wait=_WAIT)
     after = _stats(directory, connection)
     return CompactReport(
         bytes_before=before.database_bytes + before.segment_bytes,

@@ -59,15 +59,15 @@ def writer_engine(directory: Path, *, create: bool = False) -> Engine:
     )
 
 
-def checkpoint(connection: Connection) -> None:
-    """Copy the WAL into the database and empty it, as far as readers allow without waiting for them.
+def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
+    """Copy the WAL into the database and empty it, as far as readers allow within `wait` seconds.
 
     A failure (a full disk) is only logged: what is committed is safe in the WAL.
     """
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     try:
-        raw.execute("PRAGMA busy_timeout=0")
+        raw.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.OperationalError as error:
         _log.warning("the WAL was not copied into the database: %s", error)

@@ -37,7 +37,7 @@ def require_same_encoder(encoder: SentenceEncoder, settings: Settings, index: Pa
 def require_same_vectors(encoder: SentenceEncoder, settings: Settings, index: Path, cache: Path) -> None:
     """Encodes the index's fixed texts once per runtime and compares them with the vectors stored when it was made.
 
-    """Encodes the fixed texts of the index once per runtime and compares them with the vectors it keeps of them.
+    A runtime is a fingerprint, device, precision and library versions; one that passed is remembered in `cache`.
 
     Raises:
         EncoderMismatchError: a cosine below 0.999 (broken drivers, a faulty kernel, a damaged cache).

@@ -139,5 +139,5 @@ def test_what_can_only_be_a_directory(name: str | Path, tmp_path: Path, monkeypa
 def test_a_directory_without_a_checkpoint_is_never_replaced_by_the_hub(tmp_path: Path) -> None:
     from yusa.errors import EncoderError
 
-    with pytest.raises(EncoderError, match="has no config.json"):
+    with pytest.raises(EncoderError, match=r"has no config\.json"):
         Encoder.load(tmp_path)

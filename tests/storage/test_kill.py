@@ -1,4 +1,4 @@
-"""SIGKILL at random moments and at every commit, sync and rename: nothing acknowledged is lost, nothing is half there."""
+"""SIGKILL at random moments, commits, syncs and renames: nothing acknowledged is lost, nothing is half there."""
 
 from __future__ import annotations
 

@@ -113,9 +113,9 @@ def test_an_unreadable_holder_is_just_another_process(tmp_path: Path, content: s
 
 def test_a_lock_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "writer.lock").mkdir()
-    with pytest.raises(StorageError, match=r"writer\.lock cannot be locked .* Check that you may write"):
-        with writer_lock(tmp_path, wait=0):
-            pass
+    message = r"writer\.lock cannot be locked .* Check that you may write"
+    with pytest.raises(StorageError, match=message), writer_lock(tmp_path, wait=0):
+        pass
 
 
 def test_a_holder_that_cannot_be_named_holds_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

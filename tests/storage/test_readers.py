@@ -81,12 +81,12 @@ def test_threads_and_a_process_read_while_one_writes(tmp_path: Path, small_tail:
     assert process.stdout is not None
     assert process.stdout.readline() == "open\n"
     random = np.random.default_rng(9)
-    for step in range(40):
+    for step in range(20):
         with store.write() as writer:
             numbers = random.choice(100, size=12, replace=False)
             writer.put([make_entry(f"d{number}", f"{number} of step {step}") for number in numbers])
             writer.delete([f"d{number}" for number in random.choice(range(20, 100), size=5)])
-        if step % 15 == 14:
+        if step % 8 == 7:
             store.compact()
     stop.touch()
     for thread in threads:
@@ -146,9 +146,9 @@ def test_no_reader_writes_or_checkpoints(tmp_path: Path, small_tail: int) -> Non
         store.close()
     assert [_digest(file) for file in files] == before
     engine = reader_engine(path)
-    with engine.connect() as connection, pytest.raises(Exception, match="disk I/O error|readonly|attempt to write"):
+    with engine.connect() as connection, pytest.raises(Exception, match=r"disk I/O error|readonly"):
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    with engine.connect() as connection, pytest.raises(Exception, match="readonly|attempt to write"):
+    with engine.connect() as connection, pytest.raises(Exception, match="readonly"):
         connection.exec_driver_sql("DELETE FROM document")
     engine.dispose()
     assert [_digest(file) for file in files] == before
@@ -169,14 +169,20 @@ def test_errors_in_a_view_end_its_transaction(tmp_path: Path) -> None:
     store.close()
 
 
-_READ_ONLY = """
+_AS_READER = """
 import os, sys
 from pathlib import Path
 from storing import check_against, make_entries
 from yusa.errors import StorageError
-from yusa.storage import Store
+from yusa.storage import Store, store as everything
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)  # root may write anywhere
 path = Path(sys.argv[1])
 assert not os.access(path, os.W_OK)
+"""
+
+_READ_ONLY = """
 store = Store.open(path)
 check_against(store, {entry.document.id: entry for entry in make_entries(range(90))})
 assert store.verify(deep=True).ok
@@ -194,26 +200,21 @@ except StorageError as error:
     print(error, flush=True)
 """
 
+_READ_ONLY_WITH_WAL = """
+try:
+    Store.open(path)
+except StorageError as error:
+    print(error)
+"""
 
-def _as_nobody(script: str, path: Path) -> subprocess.Popen[str]:
-    """Run a script as a user who may only read `path`."""
-    options: dict[str, object] = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
-    # A package that was built in a private directory cannot be imported by another user; it is then copied by its path.
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{_SUPPORT}",
-        "YUSA_CACHE": str(path.parent / "cache"),
-        "HOME": "/nonexistent",
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", script, str(path)],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,  # type: ignore[call-overload]
-    )
+
+def _as_reader(script: str, path: Path) -> subprocess.Popen[str]:
+    """Run a script as a user who may not write `path`, which others may enter."""
+    for parent in [*path.parents][:3]:
+        parent.chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": str(_SUPPORT), "YUSA_CACHE": str(path.parent / "cache")}
+    command = [sys.executable, "-c", _AS_READER + script, str(path)]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
@@ -222,28 +223,18 @@ def test_a_read_only_directory_is_searched(tmp_path: Path, small_tail: int) -> N
     filled(path, range(90)).close()
     for name in ("index.db-wal", "index.db-shm", "writer.lock"):
         (path / name).unlink(missing_ok=True)
-    for directory in (path, path / "segments"):
-        directory.chmod(0o555)
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(0o755)
+    path.chmod(0o555)
     try:
-        with _as_nobody(_READ_ONLY, path) as process:
-            assert process.stdin is not None
+        with _as_reader(_READ_ONLY, path) as process:
             assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line:
-                error = process.stderr.read() if process.stderr else ""
-                if os.geteuid() == 0 and ("Permission" in error or "No module" in error):
-                    pytest.skip("another user cannot read this Python installation")
-                pytest.fail(error)
-            assert "cannot write to" in line
+            assert "writer.lock cannot be locked" in process.stdout.readline()
             path.chmod(0o755)
             store = Store.open(path)
             with store.write() as writer:
                 writer.put(make_entries(range(90, 95)))
             store.close()
-            output, error = process.communicate("\n")
-            assert "was changed while it was open" in output, error
+            output, _ = process.communicate("\n")
+            assert "was changed while it was open" in output
     finally:
         path.chmod(0o755)
 
@@ -254,19 +245,11 @@ def test_a_read_only_directory_with_a_wal_is_explained(tmp_path: Path) -> None:
     filled(path, range(9)).close()
     (path / "index.db-shm").unlink(missing_ok=True)
     (path / "index.db-wal").write_bytes(b"left over by a crash" * 10)
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        parent.chmod(0o755)
     path.chmod(0o555)
-    code = (
-        "import sys; from pathlib import Path; from yusa.storage import Store; from yusa.errors import StorageError\n"
-        "try:\n    Store.open(Path(sys.argv[1]))\nexcept StorageError as error:\n    print(error)\n"
-    )
     try:
-        output, error = _as_nobody(code, path).communicate()
+        output, _ = _as_reader(_READ_ONLY_WITH_WAL, path).communicate()
     finally:
         path.chmod(0o755)
-    if os.geteuid() == 0 and ("Permission" in error or "No module" in error):
-        pytest.skip("another user cannot read this Python installation")
     assert "cannot be opened" in output
     assert "index.db-shm" in output
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from storing import DIMENSION, brute_force, filled, make_entries, make_entry, make_settings
 
 from yusa.errors import StorageError, UsageError
@@ -16,7 +17,7 @@ from yusa.storage.settings import VectorType
 from yusa.storage.view import Allowed
 
 
-def _all(view: View) -> tuple[np.ndarray, list[int]]:
+def _all(view: View) -> tuple[NDArray[np.float32], list[int]]:
     ids = [
         i
         for part in view._snapshot.parts
@@ -76,7 +77,7 @@ def test_ties_go_to_the_smaller_id_across_parts(tmp_path: Path, small_tail: int,
     query = make_entry("q", "the same text").vectors
     with store.read() as read:
         assert len(read._snapshot.parts) > 1
-        expected = [i for i in read.search(query, copies)[1][0].tolist()][: copies - 2]
+        expected: list[int] = read.search(query, copies)[1][0].tolist()[: copies - 2]
         assert expected == sorted(expected)
         for count in (1, 5, 20):
             scores, ids = read.search(query, count)

@@ -41,6 +41,13 @@ def _replace_by_directory(path: Path) -> None:
     path.mkdir()
 
 
+def _write(path: Path, content: bytes) -> FileSum:
+    def produce(sink: files.Sink) -> None:
+        sink(content)
+
+    return files.write_file(path, produce)
+
+
 @pytest.mark.parametrize("suffix", ["faiss", "ids"])
 @pytest.mark.parametrize("harm", [_truncate, _flip, Path.unlink, _replace_by_directory])
 def test_a_harmed_file_is_not_used_and_is_rebuilt(
@@ -91,7 +98,7 @@ def test_a_file_of_other_vectors_is_found_by_the_sample(tmp_path: Path, small_ta
     path = _segment_files(store, "faiss")[0]
     content = bytearray(path.read_bytes())
     content[-DIMENSION * 2 * 40 :] = bytes(DIMENSION * 2 * 40)
-    checksum = files.write_file(path, lambda sink: [sink(bytes(content))] and None)
+    checksum = _write(path, bytes(content))
     with store._writer_engine.begin() as connection:
         connection.exec_driver_sql("UPDATE segment_file SET sha256 = ? WHERE suffix = 'faiss'", (checksum.sha256,))
     check_against(store, _model(range(80)))
@@ -107,7 +114,7 @@ def test_a_file_of_other_vectors_is_found_by_the_sample(tmp_path: Path, small_ta
 def test_a_file_faiss_cannot_read(tmp_path: Path, small_tail: int, content: bytes) -> None:
     store = filled(tmp_path / "index", range(80), batch=80)
     path = _segment_files(store, "faiss")[0]
-    checksum = files.write_file(path, lambda sink: [sink(content)] and None)
+    checksum = _write(path, content)
     with store._writer_engine.begin() as connection:
         connection.exec_driver_sql(
             "UPDATE segment_file SET bytes = ?, sha256 = ? WHERE suffix = 'faiss'", (checksum.bytes, checksum.sha256)
@@ -239,7 +246,7 @@ def test_a_reader_that_comes_late_reads_again(tmp_path: Path, small_tail: int, m
 def test_checksums_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YUSA_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "file"
-    expected = files.write_file(path, lambda sink: [sink(b"content")] and None)
+    expected = _write(path, b"content")
     Verified("index").check(path, expected)
     status = path.stat()
     path.write_bytes(b"another")
@@ -264,7 +271,7 @@ def test_a_broken_or_missing_cache_only_costs_time(
 ) -> None:
     monkeypatch.setenv("YUSA_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "file"
-    expected = files.write_file(path, lambda sink: [sink(b"content")] and None)
+    expected = _write(path, b"content")
     (tmp_path / "cache" / "verified").mkdir(parents=True)
     (tmp_path / "cache" / "verified" / "index.json").write_text(content, encoding="utf-8")
     Verified("index").check(path, expected)

@@ -111,12 +111,12 @@ def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_create_refuses_what_is_there(tmp_path: Path) -> None:
     filled(tmp_path / "index", range(3)).close()
-    with pytest.raises(IndexExistsError, match="there is an index at .* already"):
+    with pytest.raises(IndexExistsError, match=r"there is an index at .* already"):
         Store.create(tmp_path / "index", make_settings())
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises(IndexExistsError, match="is a file"):
         Store.create(tmp_path / "file", make_settings())
-    with pytest.raises(IndexExistsError, match="not empty .it holds 'file'"):
+    with pytest.raises(IndexExistsError, match=r"not empty \(it holds 'file'\)"):
         Store.create(tmp_path, make_settings())
     with pytest.raises(StorageError, match="cannot be made"):
         Store.create(tmp_path / "file" / "index", make_settings())

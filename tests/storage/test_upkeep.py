@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -190,10 +191,17 @@ def test_deep_verification_finds(tmp_path: Path, small_tail: int, statement: str
         assert report.deep
         assert not report.ok
         text = "\n".join(report.problems)
-        import re
-
         assert re.search(problem, text, re.DOTALL), text
     store.close()
+
+
+def _read_all(path: Path) -> None:
+    store = Store.open(path)
+    try:
+        with store.read() as view:
+            view.documents(range(1000))
+    finally:
+        store.close()
 
 
 def test_a_damaged_database_is_refused_or_reported(tmp_path: Path) -> None:
@@ -205,10 +213,7 @@ def test_a_damaged_database_is_refused_or_reported(tmp_path: Path) -> None:
         content[place : place + 64] = b"\xff" * 64
     path.write_bytes(content)
     with pytest.raises(IndexFormatError, match=r"is damaged .* restore a backup"):
-        store = Store.open(path.parent)
-        with store.read() as view:
-            view.documents(range(1000))
-    store.close()
+        _read_all(path.parent)
 
 
 _FULL = """
@@ -325,7 +330,7 @@ def upgrade() -> None:
 
 
 def _scripts(directory: Path, fail: str = "pass") -> Path:
-    scripts = directory / f"scripts {fail[:4]}"
+    scripts = directory / f"scripts {len(list(directory.iterdir()))}"
     shutil.copytree(Path(tables.__file__).parent / "migrations", scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "0002_language.py").write_text(_SECOND.replace("FAIL", fail), encoding="utf-8")
     return scripts
@@ -340,7 +345,7 @@ def test_migration_is_one_transaction_after_a_backup(tmp_path: Path) -> None:
     store.close()
     saved = migrate(store.path, scripts=_scripts(tmp_path), target=2)
     assert saved == store.path / "index.db.format-1"
-    assert migrate(store.path, scripts=_scripts(tmp_path, "pass # again"), target=2) is None
+    assert migrate(store.path, scripts=_scripts(tmp_path), target=2) is None
     engine = writer_engine(store.path)
     with engine.begin() as connection:
         assert "language" in {column["name"] for column in inspect(connection).get_columns("document")}

@@ -92,9 +92,13 @@ def test_ids_that_cannot_be_are_not_there(store: Store) -> None:
 
 
 def test_an_exception_in_the_block_keeps_what_was_committed(store: Store, model: dict[str, Entry]) -> None:
-    with pytest.raises(KeyboardInterrupt), store.write() as writer:
-        writer.put([make_entry("in")])
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with store.write() as writer:
+            writer.put([make_entry("in")])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     check_against(store, {**model, "in": make_entry("in")})
     with store.write() as writer:
         writer.put([make_entry("in too")])

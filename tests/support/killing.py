@@ -1,7 +1,7 @@
 """Kills writers and looks at what is left: `python killing.py DIRECTORY SEED TRIALS`.
 
-Each trial forks a child that follows a seeded plan and acknowledges every commit through a pipe. It dies by SIGKILL, at a
-random moment or before or after the n-th commit, sync or rename. Then every acknowledged change must be there and no
+Each trial forks a child that follows a seeded plan and acknowledges every commit through a pipe. It dies by SIGKILL, at
+a random moment or before or after the n-th commit, sync or rename. Then every acknowledged change must be there and no
 other half there, search must equal brute force, and the next child goes on where this one died.
 """
 

@@ -1,10 +1,11 @@
-"""What the tests of storage share: settings, entries whose vectors follow from their text, and a dictionary as oracle."""
+"""What the tests of storage share: settings, entries whose vectors follow from their text, a dictionary as oracle."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def make_entry(
     """An entry whose passages cut its text evenly and whose vectors are those of the passages' texts."""
     text = text or f"text of {id}"
     bounds = [len(text) * i // passages for i in range(passages + 1)] if passages else []
-    spans = tuple(Passage(i, start, end) for i, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)))
+    spans = tuple(Passage(i, start, end) for i, (start, end) in enumerate(pairwise(bounds)))
     vectors = [vector_of(text[span.start : span.end], dimension) for span in spans]
     return Entry(
         document=Document(id=id, text=text, title=title, metadata=dict(metadata or {})),

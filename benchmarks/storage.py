@@ -57,15 +57,18 @@ def measure(folder: Path, *, documents: int = DOCUMENTS) -> dict[str, Any]:
     load_before = os.getloadavg()[0]
     result: dict[str, Any] = {"documents": documents, "dimension": DIMENSION, "batch": BATCH, "cores": os.cpu_count()}
     store = Store.create(folder / "index", settings)
-    seconds = 0.0
+    seconds = processor = 0.0
     with store.write() as writer:
         for batch in batches(documents, seed=SEED):
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             writer.put(batch)
             seconds += time.perf_counter() - started
-        started = time.perf_counter()
+            processor += time.process_time() - used
+        started, used = time.perf_counter(), time.process_time()
     seconds += time.perf_counter() - started
+    processor += time.process_time() - used
     result["ingest_documents_per_second"] = round(documents / seconds)
+    result["ingest_processor_microseconds_per_document"] = round(processor / documents * 1e6, 1)
     store.close()
 
     result["open_first_seconds"] = round(_open_seconds(folder / "index"), 3)

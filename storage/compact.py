@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from yusa.storage.database import checkpoint
 from yusa.storage.publish import Publisher
 from yusa.storage.stats import Stats, read_stats
 
+_log = logging.getLogger(__name__)
+
 _PAGES_AT_ONCE = 2000
+_VACUUM_SHARE = 0.3
 # Seconds for the searches under way to end, without which the WAL keeps its size.
 _WAIT = 5.0
 
@@ -45,13 +49,24 @@ def compact(directory: Path, connection: Connection, publisher: Publisher) -> Co
 
 
 def _shrink(connection: Connection) -> None:
+    """Give free pages back; where much was deleted, also pack the pages that stayed, which are half empty."""
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
-    while (free := raw.execute("PRAGMA freelist_count").fetchone()[0]) > 0:
+    if _number(raw, "freelist_count") > _VACUUM_SHARE * _number(raw, "page_count"):
+        try:
+            raw.execute("VACUUM")
+        except sqlite3.OperationalError as error:
+            # It needs room for a second copy; to move single pages needs none.
+            _log.warning("the database was not rewritten: %s", error)
+    while (free := _number(raw, "freelist_count")) > 0:
         # One page for each row fetched; in pieces, so that the WAL stays short.
         raw.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
-        if raw.execute("PRAGMA freelist_count").fetchone()[0] >= free:
+        if _number(raw, "freelist_count") >= free:
             break
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
 def _stats(directory: Path, connection: Connection) -> Stats:

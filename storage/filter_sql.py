@@ -57,6 +57,8 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], ColumnElement[bool]]]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_Valued = Compare | In | Between | Like
+
 Keys = tuple[Select[int], bool]
 """A set of document keys in which one may come twice; True: its complement is meant."""
 
@@ -75,9 +77,6 @@ def compile_filter(tree: Filter) -> Select[int]:
     elif not (isinstance(tree, Compare) and tree.op == "="):  # equal values of a document are one row already
         rows = rows.distinct()
     return rows.add_cte(*statement.named)
-
-
-_Valued = Compare | In | Between | Like
 
 
 class _Statement:
@@ -131,7 +130,8 @@ def _condition_keys(condition: Condition) -> Keys:
     if isinstance(condition, IsNull):
         return _present(condition.field, within=True), not condition.negated
     matching = _matching(condition)
-    if condition.op == "!=" if isinstance(condition, Compare) else condition.negated:
+    negated = condition.op == "!=" if isinstance(condition, Compare) else condition.negated
+    if negated:
         present = _present(condition.field)
         return present.where(present.selected_columns[0].not_in(matching)), False
     return matching, False

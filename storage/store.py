@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, insert, inspect, select
-from sqlalchemy.exc import DBAPIError, NoResultFound
 
-from yusa.errors import IndexExistsError, IndexFormatError, IndexNotFoundError, StorageError
+from yusa.errors import IndexExistsError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
-from yusa.storage.database import DATABASE, checkpoint, error_code, reader_engine, translated, writer_engine
+from yusa.storage.database import DATABASE, checkpoint, translated, writer_engine
 from yusa.storage.files import SEGMENTS, Verified, sync_directory
 from yusa.storage.lock import writer_lock
 from yusa.storage.migrate import migrate
 from yusa.storage.network import refuse_network
+from yusa.storage.opening import Unchanging, format_version, open_reader, refuse_missing
 from yusa.storage.publish import Publisher
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshots
@@ -38,7 +36,7 @@ class Store:
     """An open index directory; safe to use from many threads and beside other processes."""
 
     def __init__(
-        self, path: Path, engine: Engine, state: State, settings: Settings, unchanging: _Unchanging | None
+        self, path: Path, engine: Engine, state: State, settings: Settings, unchanging: Unchanging | None
     ) -> None:
         """Use `create` or `open`."""
         self.path = path
@@ -91,8 +89,8 @@ class Store:
     def exists(path: Path) -> bool:
         """Whether there is an index at a path, be it readable or not; one whose creation was killed is none."""
         try:
-            _refuse_missing(path)
-            engine, _ = _reader(path)
+            refuse_missing(path)
+            engine, _ = open_reader(path)
             try:
                 with translated(path), engine.begin() as connection:
                     return bool(inspect(connection).get_table_names())
@@ -113,12 +111,12 @@ class Store:
             StorageError: it cannot be read, or lies on a network file system.
         """
         path = Path(path)
-        _refuse_missing(path)
+        refuse_missing(path)
         refuse_network(path)
-        engine, unchanging = _reader(path)
+        engine, unchanging = open_reader(path)
         try:
             with translated(path), engine.begin() as connection:
-                version = _format_version(path, connection)
+                version = format_version(path, connection)
             if version < t.FORMAT_VERSION:
                 with writer_lock(path, wait=0.0):
                     migrate(path)
@@ -221,35 +219,16 @@ class Store:
 
     @contextmanager
     def _writing(self, wait: float) -> Iterator[tuple[Connection, Publisher]]:
-        _refuse_missing(self.path)
-        with writer_lock(self.path, wait=wait), translated(self.path):
-            with self._writer_engine.connect() as connection:
-                publisher = Publisher(self.path, self.settings, connection, self._verified, self._snapshots.damaged)
-                publisher.find_damaged()
-                yield connection, publisher
-                checkpoint(connection)
-
-
-class _Unchanging:
-    """Watches a database that is read without locks, because nothing can be made beside it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._mark = self._now()
-
-    def check(self) -> None:
-        if _has_wal(self._path) or self._now() != self._mark:
-            raise StorageError(
-                f"{self._path} was changed while it was open from a directory that may not be written. Open it again."
-            )
-
-    def _now(self) -> tuple[int, int, int]:
-        status = (self._path / DATABASE).stat()
-        return status.st_ino, status.st_size, status.st_mtime_ns
+        refuse_missing(self.path)
+        with writer_lock(self.path, wait=wait), translated(self.path), self._writer_engine.connect() as connection:
+            publisher = Publisher(self.path, self.settings, connection, self._verified, self._snapshots.damaged)
+            publisher.find_damaged()
+            yield connection, publisher
+            checkpoint(connection)
 
 
 def _fill(connection: Connection, settings: Settings) -> None:
-    t.metadata.create_all(connection)
+    t.metadata.create_all(connection, checkfirst=False)
     connection.execute(insert(t.encoding).values(id=1, **settings.to_row()))
     connection.execute(
         insert(t.state).values(
@@ -265,49 +244,3 @@ def _fill(connection: Connection, settings: Settings) -> None:
         )
     )
     write_state(connection, read_state(connection), "create", {})
-
-
-def _refuse_missing(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise IndexNotFoundError(f"{path} is a file, not an index. Give the index's directory.")
-    if not (path / DATABASE).is_file():
-        what = "there is no index at" if path.exists() else "there is no directory"
-        raise IndexNotFoundError(f"{what} {path}. Check the path, or make an index with `yusa index SOURCE -i {path}`.")
-
-
-def _reader(path: Path) -> tuple[Engine, _Unchanging | None]:
-    engine = reader_engine(path)
-    try:
-        with engine.begin() as connection:
-            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
-    except DBAPIError as error:
-        engine.dispose()
-        unlockable = error_code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
-        if not unlockable or os.access(path, os.W_OK) or _has_wal(path):
-            with translated(path):
-                raise
-        return reader_engine(path, immutable=True), _Unchanging(path)
-    return engine, None
-
-
-def _has_wal(path: Path) -> bool:
-    wal = path / f"{DATABASE}-wal"
-    return wal.exists() and wal.stat().st_size > 0
-
-
-def _format_version(path: Path, connection: Connection) -> int:
-    tables = inspect(connection).get_table_names()
-    if not tables:
-        raise IndexNotFoundError(f"there is no index at {path}: its creation did not finish. Create it again.")
-    if t.state.name not in tables:
-        raise IndexFormatError(f"{path / DATABASE} is a database of another program. Check the path.")
-    try:
-        version = int(connection.execute(select(t.state.c.format_version)).scalar_one())
-    except NoResultFound:
-        raise IndexFormatError(f"{path / DATABASE} has no state: it is damaged. Restore a backup.") from None
-    if version > t.FORMAT_VERSION:
-        raise IndexFormatError(
-            f"the index at {path} has format {version}; this version of yusa reads formats up to {t.FORMAT_VERSION}. "
-            "Update yusa to open it."
-        )
-    return version

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
 
 from yusa.storage import tables as t
 from yusa.storage.attributes import attribute_rows
@@ -52,9 +53,12 @@ def verify(
     segments = read_segments(connection, state.encoding_id)
     problems = list(_state_problems(connection, state, segments))
     if deep:
-        problems += _database_problems(connection)
-        problems += _passage_problems(connection, settings)
-        problems += _document_problems(connection)
+        try:
+            problems += _database_problems(connection)
+            problems += _passage_problems(connection, settings)
+            problems += _document_problems(connection)
+        except DBAPIError as error:
+            problems.append(f"database: {error.orig}")
     repairable: list[str] = []
     for segment in segments:
         if segment.count:
@@ -176,7 +180,7 @@ def _segment_problems(
             check_sample(connection, part)
     except FileNotFoundError as error:
         yield f"segment {segment.id}: a file is missing ({error.filename or error})"
-    except DamagedFileError as error:
+    except (DamagedFileError, DBAPIError) as error:
         yield f"segment {segment.id}: {error}"
 
 

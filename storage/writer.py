@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from sqlalchemy import Connection, Table, delete, func, insert, literal, select
 from yusa.errors import StorageError
 from yusa.storage import publish
 from yusa.storage import tables as t
-from yusa.storage.attributes import attribute_rows
 from yusa.storage.database import chunks, translated
 from yusa.storage.lookup import held, source_ids
 from yusa.storage.publish import Publisher
 from yusa.storage.records import Encoded, Entry, Known, Passage
+from yusa.storage.rows import Names, Rows, known_names
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import stored_type, unpack
 from yusa.storage.state import reach, read_segments, read_state, write_state
@@ -28,7 +27,6 @@ from yusa.storage.state import reach, read_segments, read_state, write_state
 _log = logging.getLogger(__name__)
 
 _PAGE = 10_000
-_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 class Writer:
@@ -39,13 +37,11 @@ class Writer:
         self._settings = settings
         self._publisher = publisher
         self._connection = connection
-        self._names = {table: _Names(table) for table in (t.source, t.field)}
         self._publish_failed = False
         with translated(directory), self._connection.begin():
             self._state = read_state(self._connection)
             self._reach = reach(read_segments(self._connection, self._state.encoding_id))
-            for names in self._names.values():
-                names.load(self._connection)
+            self._names = {table: known_names(connection, table) for table in (t.source, t.field)}
         self._inserts = {
             table: str(insert(table).compile(dialect=connection.dialect))
             for table in (t.document, t.passage, t.attribute)
@@ -86,31 +82,26 @@ class Writer:
         if not entries:
             return
         vectors = iter(self._packed(entries))
-        rows = _Rows(
-            self._state.next_key, self._state.next_vector_id, self._state.sequence + 1, self._state.encoding_id
-        )
-        pending = {table: names.pending() for table, names in self._names.items()}
+        names = {table: Names(known) for table, known in self._names.items()}
+        rows = Rows(self._state, sources=names[t.source], fields=names[t.field])
         for entry in entries:
-            rows.add(entry, vectors, pending[t.source], pending[t.field])
+            rows.add(entry, vectors)
         try:
             with translated(self._directory), self._connection.begin():
                 replaced = self._replaceable(entries)
                 self._remove(replaced)
-                for table, new_names in pending.items():
-                    new_names.insert(self._connection, table)
+                for table, numbers in names.items():
+                    if numbers.new:
+                        self._connection.execute(insert(table), numbers.new)
                 self._insert(t.document, rows.documents)
                 self._insert(t.passage, rows.passages)
                 self._insert(t.attribute, rows.attributes)
                 counts = {"documents": len(entries), "passages": len(rows.passages), "replaced": len(replaced)}
-                after = replace(
-                    self._state, sequence=rows.sequence, next_key=rows.next_key, next_vector_id=rows.next_vector_id
-                )
-                write_state(self._connection, after, "put", counts)
+                write_state(self._connection, rows.state, "put", counts)
         except UnicodeEncodeError as error:
             raise _unstorable(entries) from error
-        self._state = after
-        for table, names in self._names.items():
-            names.accept(pending[table])
+        self._state = rows.state
+        self._names = {table: dict(numbers) for table, numbers in names.items()}
         self._publish_when_full()
 
     def delete(self, ids: Sequence[str]) -> list[str]:
@@ -230,7 +221,7 @@ def _unstorable(entries: Sequence[Entry]) -> StorageError:
     for entry in entries:
         document = entry.document
         try:
-            f"{document.id}{document.title}{document.text}{entry.source}{document.metadata}".encode()
+            f"{document.id}{document.title}{document.text}{entry.source}".encode()
         except UnicodeEncodeError:
             return StorageError(
                 f"document {document.id!r} was not stored: it holds a character that is no character (half a surrogate "
@@ -241,97 +232,3 @@ def _unstorable(entries: Sequence[Entry]) -> StorageError:
 
 def _floats(vectors: Sequence[bytes], settings: Settings) -> NDArray[np.float32]:
     return unpack(vectors, settings).astype(np.float32)
-
-
-class _Rows:
-    """The rows of a batch, with their keys and vector ids."""
-
-    def __init__(self, next_key: int, next_vector_id: int, sequence: int, encoding_id: int) -> None:
-        self.next_key = next_key
-        self.next_vector_id = next_vector_id
-        self.sequence = sequence
-        self._encoding_id = encoding_id
-        self.documents: list[tuple[Any, ...]] = []
-        self.passages: list[tuple[Any, ...]] = []
-        self.attributes: list[tuple[Any, ...]] = []
-
-    def add(
-        self, entry: Entry, vectors: Iterator[bytes], source_id: Callable[[str], int], field_id: Callable[[str], int]
-    ) -> None:
-        document = entry.document
-        key = self.next_key
-        self.next_key += 1
-        try:
-            metadata = _to_json(document.metadata)
-        except (TypeError, ValueError) as error:
-            raise StorageError(
-                f"document {document.id!r} was not stored: its metadata is not JSON ({error})."
-            ) from error
-        self.documents.append(
-            (
-                key,
-                document.id,
-                source_id(entry.source),
-                self.sequence,
-                entry.content_hash,
-                entry.encoding_hash,
-                document.title,
-                metadata,
-                document.text,
-            )
-        )
-        for passage in entry.passages:
-            self.passages.append(
-                (
-                    self.next_vector_id,
-                    key,
-                    self._encoding_id,
-                    passage.ordinal,
-                    passage.start,
-                    passage.end,
-                    next(vectors),
-                )
-            )
-            self.next_vector_id += 1
-        if document.metadata:
-            for ordinal, value in enumerate(attribute_rows(document.metadata)):
-                self.attributes.append((key, ordinal, field_id(value.field), value.kind, value.number, value.text))
-
-
-class _Names:
-    """Names that rows refer to by number (sources, fields), kept in memory while a writer lives."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._numbers: dict[str, int] = {}
-
-    def load(self, connection: Connection) -> None:
-        rows = connection.execute(select(self._table.c.name, self._table.c.id))
-        self._numbers = {row.name: row.id for row in rows}
-
-    def pending(self) -> _PendingNames:
-        return _PendingNames(self._numbers)
-
-    def accept(self, pending: _PendingNames) -> None:
-        self._numbers.update(pending.new)
-
-
-class _PendingNames:
-    """Numbers for names, the new ones valid once their transaction has committed."""
-
-    def __init__(self, known: dict[str, int]) -> None:
-        self._known = known
-        self._next = max(known.values(), default=0) + 1
-        self.new: dict[str, int] = {}
-
-    def __call__(self, name: str) -> int:
-        number = self._known.get(name) or self.new.get(name)
-        if number is None:
-            number = self._next
-            self._next += 1
-            self.new[name] = number
-        return number
-
-    def insert(self, connection: Connection, table: Table) -> None:
-        if self.new:
-            connection.execute(insert(table), [{"id": number, "name": name} for name, number in self.new.items()])

@@ -115,12 +115,13 @@ class Corpus:
         passages: bool = False,
         offset: int = 0,
     ) -> list[tuple[str, int]]:
-        scores = self.vectors.astype(np.float64) @ query.astype(np.float64)
+        rows = np.flatnonzero((passes & self.alive)[self.owners])
+        scores = self.vectors[rows].astype(np.float64) @ query.astype(np.float64)
         found: list[tuple[str, int]] = []
         seen: set[int] = set()
-        for row in np.argsort(-scores, kind="stable").tolist():
+        for row in rows[np.argsort(-scores, kind="stable")].tolist():
             owner = int(self.owners[row])
-            if passes[owner] and self.alive[owner] and (passages or owner not in seen):
+            if passages or owner not in seen:
                 seen.add(owner)
                 found.append((f"d{owner}", int(self.ordinals[row])))
                 if len(found) == offset + top_k:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -163,6 +164,7 @@ def test_pruning_much_is_asked_about_on_a_terminal(rows: Path, own: Path, answer
     seen = b""
     try:
         while b"no longer has 3 of its 5 documents. Delete them? [y/N]: " not in seen:
+            assert select.select([ours], [], [], 60.0)[0], seen
             seen += os.read(ours, 4096)
         os.write(ours, f"{answer}\n".encode())
         with suppress(OSError):  # Linux ends a terminal that everybody left with EIO

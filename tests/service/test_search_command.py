@@ -145,18 +145,22 @@ def test_another_pooling_is_refused_by_name(run: Run, made: Path, pooling: str) 
     assert pooling in result.stderr
 
 
-def test_other_prompts_are_refused_by_name(run: Run, made: Path, encoder: Path, tmp_path: Path) -> None:
+def test_the_prompts_of_the_index_are_used_and_others_are_refused_by_name(
+    run: Run, made: Path, encoder: Path, tmp_path: Path
+) -> None:
     prompted = shutil.copytree(encoder, tmp_path / "prompted")
     (prompted / "modules.json").write_text('[{"type": "Transformer", "path": ""}]')
     (prompted / "config_sentence_transformers.json").write_text('{"prompts": {"query": "비 ", "document": "list "}}')
-    index = tmp_path / "prompted-index"
-    rows = write_rows(tmp_path / "more.jsonl", DOCUMENTS)
+    index = tmp_path / "index"
+    rows = write_rows(tmp_path / "rows.jsonl", DOCUMENTS)
     assert run("index", rows, "-i", index, "--encoder", prompted).exit_code == 0
-    assert run("search", "비", "-i", index).exit_code == 0
-    result = run("index", rows, "-i", index, "--encoder", encoder)
-    assert result.exit_code in (0, 1)
-    with pytest.raises(yusa.YusaError, match="query_prompt"):
-        _ = yusa.open(made, encoder=encoder, prompts={"query": "비 "}).encoder
+    own = run("search", "우산", "-i", index, "--format", "json")
+    # The same weights without their prompt files: the index says which prompts belong to it.
+    plain = run("search", "우산", "-i", index, "--format", "json", "--encoder", encoder)
+    assert (plain.exit_code, plain.stdout) == (0, own.stdout)
+    assert own.stdout != run("search", "우산", "-i", made, "--format", "json").stdout
+    with yusa.open(made, prompts={"query": "비 "}) as other, pytest.raises(yusa.YusaError, match="query_prompt"):
+        other.search("우산")
 
 
 def test_the_same_encoder_from_another_place_is_accepted(run: Run, made: Path, encoder: Path, tmp_path: Path) -> None:

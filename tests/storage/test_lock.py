@@ -12,7 +12,7 @@ import pytest
 from storing import check_against, filled, make_entries, make_entry
 
 from yusa.errors import IndexLockedError, StorageError
-from yusa.storage import Store, lock
+from yusa.storage import Store
 from yusa.storage.lock import writer_lock
 
 _HOLD = """
@@ -122,6 +122,6 @@ def test_a_holder_that_cannot_be_named_holds_all_the_same(tmp_path: Path, monkey
     def fail(self: Path, *arguments: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lock.Path, "write_text", fail)
+    monkeypatch.setattr(Path, "write_text", fail)
     with writer_lock(tmp_path, wait=0), pytest.raises(IndexLockedError), writer_lock(tmp_path, wait=0):
         pass

@@ -172,6 +172,7 @@ def test_errors_in_a_view_end_its_transaction(tmp_path: Path) -> None:
 _AS_READER = """
 import os, sys
 from pathlib import Path
+import numpy.testing  # before the installation cannot be read any more
 from storing import check_against, make_entries
 from yusa.errors import StorageError
 from yusa.storage import Store, store as everything

@@ -11,18 +11,14 @@ from storing import DIMENSION, brute_force, filled, make_entries, make_entry, ma
 
 from yusa.errors import StorageError, UsageError
 from yusa.storage import Store, View, view
-from yusa.storage.filters import Compare
+from yusa.storage.filters import Compare, Not
 from yusa.storage.ranking import exact_scores, scan
 from yusa.storage.settings import VectorType
 from yusa.storage.view import Allowed
 
 
 def _all(view: View) -> tuple[NDArray[np.float32], list[int]]:
-    ids = [
-        i
-        for part in view._snapshot.parts
-        for i in part.ids[part.live if part.live is not None else slice(None)].tolist()
-    ]
+    ids = view.allowed(Not(Compare("nothing", "=", 1))).vector_ids.tolist()
     return view.vectors(ids), ids
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from storing import DIMENSION, check_against, filled, make_entries
 
-from yusa.storage import Entry, Store, files, publish
+from yusa.storage import Entry, Store, compact, files, publish
 from yusa.storage.files import DamagedFileError, FileSum, Verified
 from yusa.storage.tiers import merge_start
 
@@ -225,6 +225,7 @@ def test_a_reader_that_comes_late_reads_again(tmp_path: Path, small_tail: int, m
     """Its transaction names files that a merge has replaced and deleted between its first read and its second."""
     store = filled(tmp_path / "index", range(100), batch=50)
     late = Store.open(store.path)
+    monkeypatch.setattr(compact, "_WAIT", 0.0)  # for the reader that waits for this very compaction
     check = Verified.check
     compacted = False
 

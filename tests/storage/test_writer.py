@@ -71,9 +71,9 @@ def test_half_a_surrogate_pair_is_refused(store: Store, model: dict[str, Entry],
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"a": {1, 2}}, "'x' was not stored: its metadata is not JSON"),
-        ({"a": float("nan")}, "not JSON"),
-        ({"yusa": 1}, "reserved"),
+        ({"a": {1, 2}}, "'x' was not stored: .* a set is not JSON"),
+        ({"a": float("nan")}, "'x' was not stored: "),
+        ({"yusa": 1}, "'x' was not stored: .*reserved"),
     ],
 )
 def test_metadata_that_cannot_be_kept_is_refused(

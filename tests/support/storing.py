@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -97,7 +98,8 @@ def check_against(store: Store, model: Mapping[str, Entry], *, seed: int = 0) ->
 
 def vector_ids(path: Path) -> dict[str, list[int]]:
     """The vector ids of each document, straight from the database."""
-    connection = sqlite3.connect(f"{(path / 'index.db').absolute().as_uri()}?mode=ro", uri=True)
+    unwritable = "" if os.access(path, os.W_OK) else "&immutable=1"
+    connection = sqlite3.connect(f"{(path / 'index.db').absolute().as_uri()}?mode=ro{unwritable}", uri=True)
     owners: dict[str, list[int]] = {}
     for id, vector_id in connection.execute(
         "SELECT document.id, passage.vector_id FROM document LEFT JOIN passage ON passage.document = document.key "

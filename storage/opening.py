@@ -1,0 +1,87 @@
+"""Opening a directory: whether an index is there, of which format, and how it can be read."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, select
+from sqlalchemy.exc import DBAPIError, NoResultFound
+
+from yusa.errors import IndexFormatError, IndexNotFoundError, StorageError
+from yusa.storage import tables as t
+from yusa.storage.database import DATABASE, error_code, reader_engine, translated
+
+
+class Unchanging:
+    """Watches a database that is read without locks, because nothing can be made beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mark = self._now()
+
+    def check(self) -> None:
+        """Raise StorageError if the database is another than it was."""
+        if _has_wal(self._path) or self._now() != self._mark:
+            raise StorageError(
+                f"{self._path} was changed while it was open from a directory that may not be written. Open it again."
+            )
+
+    def _now(self) -> tuple[int, int, int]:
+        status = (self._path / DATABASE).stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def refuse_missing(path: Path) -> None:
+    """Raise IndexNotFoundError unless a directory with a database is there."""
+    if path.exists() and not path.is_dir():
+        raise IndexNotFoundError(f"{path} is a file, not an index. Give the index's directory.")
+    if not (path / DATABASE).is_file():
+        what = "there is no index at" if path.exists() else "there is no directory"
+        raise IndexNotFoundError(f"{what} {path}. Check the path, or make an index with `yusa index SOURCE -i {path}`.")
+
+
+def open_reader(path: Path) -> tuple[Engine, Unchanging | None]:
+    """Connections for reading; with a watch where they must do without locks, in a directory that cannot be written."""
+    engine = reader_engine(path)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    except DBAPIError as error:
+        engine.dispose()
+        unlockable = error_code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+        if not unlockable or os.access(path, os.W_OK) or _has_wal(path):
+            with translated(path):
+                raise
+        return reader_engine(path, immutable=True), Unchanging(path)
+    return engine, None
+
+
+def _has_wal(path: Path) -> bool:
+    wal = path / f"{DATABASE}-wal"
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def format_version(path: Path, connection: Connection) -> int:
+    """The format of an index.
+
+    Raises:
+        IndexNotFoundError: its creation did not finish.
+        IndexFormatError: it is newer than this version, or no index.
+    """
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        raise IndexNotFoundError(f"there is no index at {path}: its creation did not finish. Create it again.")
+    if t.state.name not in tables:
+        raise IndexFormatError(f"{path / DATABASE} is a database of another program. Check the path.")
+    try:
+        version = int(connection.execute(select(t.state.c.format_version)).scalar_one())
+    except NoResultFound:
+        raise IndexFormatError(f"{path / DATABASE} has no state: it is damaged. Restore a backup.") from None
+    if version > t.FORMAT_VERSION:
+        raise IndexFormatError(
+            f"the index at {path} has format {version}; this version of yusa reads formats up to {t.FORMAT_VERSION}. "
+            "Update yusa to open it."
+        )
+    return version

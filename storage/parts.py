@@ -8,28 +8,36 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from yusa.storage.files import DamagedFileError, Sink
 from yusa.storage.settings import Settings, VectorType
 
+if TYPE_CHECKING:
+    import faiss
+
 Rows = NDArray[Any]
 Ids = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-
-# The stubs leave out what FAISS adds to its classes in Python.
-_faiss: Any = faiss
 
 VECTORS_SUFFIX = "faiss"
 IDS_SUFFIX = "ids"
 
 _SHARED_SCORES = 1_000_000
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _library() -> Any:
+    """FAISS, loaded at the first part; untyped, as its stubs leave out what it adds to its classes in Python."""
+    import faiss
+
+    return faiss
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,19 +97,25 @@ class Part:
         # The setting belongs to the calling thread. One thread a query, as two on one scan are slower than one, and
         # no second thread for less than some 50 ms of work, as threads that wait for each other take others' time.
         large = len(queries) * len(self.ids) >= _SHARED_SCORES
+        faiss = _library()
         faiss.omp_set_num_threads(min(len(queries), _CORES) if large else 1)
         parameters = None
         if flags is not None:
-            parameters = _faiss.SearchParameters(sel=_faiss.IDSelectorBitmap(np.packbits(flags, bitorder="little")))
+            selector = faiss.IDSelectorBitmap(np.packbits(flags, bitorder="little"))
+            parameters = faiss.SearchParameters(sel=selector)
         scores, positions = self.index.search(queries, count, params=parameters)
         return scores, positions
 
 
 def new_index(dimension: int, vector_dtype: VectorType) -> faiss.IndexFlatCodes:
     """An empty exact inner-product index whose codes are the stored bytes."""
+    library = _library()
+    index: faiss.IndexFlatCodes
     if vector_dtype == "float16":
-        return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    return faiss.IndexFlat(dimension, faiss.METRIC_INNER_PRODUCT)
+        index = library.IndexScalarQuantizer(dimension, library.ScalarQuantizer.QT_fp16, library.METRIC_INNER_PRODUCT)
+    else:
+        index = library.IndexFlat(dimension, library.METRIC_INNER_PRODUCT)
+    return index
 
 
 def add_rows(index: faiss.IndexFlatCodes, rows: Rows) -> None:
@@ -114,7 +128,7 @@ def rows_of(index: faiss.IndexFlatCodes, vector_dtype: VectorType) -> Rows:
     """A view of an index's vectors; it lives as long as the index."""
     if index.ntotal == 0:
         return np.zeros((0, index.d), dtype=vector_dtype)
-    codes = faiss.rev_swig_ptr(index.codes.data(), index.ntotal * index.code_size)
+    codes = _library().rev_swig_ptr(index.codes.data(), index.ntotal * index.code_size)
     rows: Rows = codes.view(vector_dtype).reshape(index.ntotal, index.d)
     return rows
 
@@ -142,7 +156,7 @@ def joined(parts: list[Part], settings: Settings) -> Part:
 
 def write_vectors(index: faiss.IndexFlatCodes, sink: Sink) -> None:
     """Write an index in FAISS's format."""
-    faiss.write_index(index, _faiss.PyCallbackIOWriter(sink))
+    _library().write_index(index, _library().PyCallbackIOWriter(sink))
 
 
 def write_ids(ids: Ids, sink: Sink) -> None:
@@ -164,18 +178,20 @@ def load_part(vectors: Path, ids: Path, count: int, settings: Settings, *, segme
         index = _read_index(vectors)
     except RuntimeError as error:
         raise DamagedFileError(f"{vectors.name} cannot be read by FAISS ({error})") from error
-    expected = new_index(settings.dimension, settings.vector_dtype)
-    right = (
-        type(index) is type(expected) or (isinstance(index, faiss.IndexFlat) and isinstance(expected, faiss.IndexFlat))
-    ) and (index.d, index.code_size, index.metric_type) == (expected.d, expected.code_size, expected.metric_type)
+    faiss, expected = _library(), new_index(settings.dimension, settings.vector_dtype)
+    kind = faiss.IndexScalarQuantizer if settings.vector_dtype == "float16" else faiss.IndexFlat
+    right = isinstance(index, kind) and all(
+        getattr(index, name) == getattr(expected, name) for name in ("d", "code_size", "metric_type")
+    )
     if not right or index.ntotal != count or len(numbers) != count or not bool(np.all(np.diff(numbers) > 0)):
         raise DamagedFileError(f"{vectors.name} does not hold the {count} vectors it should")
     return part_of(index, numbers, settings.vector_dtype, segment=segment)
 
 
 def _read_index(path: Path) -> Any:
+    faiss = _library()
     if os.name == "posix" and sys.byteorder == "little":
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     # FAISS opens paths in the system's code page on Windows; Python knows better.
     with path.open("rb") as file:
-        return _faiss.read_index(_faiss.PyCallbackIOReader(file.read))
+        return faiss.read_index(faiss.PyCallbackIOReader(file.read))

@@ -7,9 +7,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import faiss
 import numpy as np
 from sqlalchemy import Connection, select
 
@@ -30,6 +29,9 @@ from yusa.storage.parts import (
 from yusa.storage.settings import Settings
 from yusa.storage.state import Segment, State, reach, read_segments
 from yusa.storage.tiers import merge_start
+
+if TYPE_CHECKING:
+    import faiss
 
 _log = logging.getLogger(__name__)
 

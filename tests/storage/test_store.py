@@ -207,6 +207,16 @@ def test_importing_storage_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_counting_and_deleting_load_no_faiss(tmp_path: Path) -> None:
+    filled(tmp_path / "index", range(10)).close()
+    code = (
+        "import sys; from pathlib import Path; from yusa.storage import Store; store = Store.open(Path(sys.argv[1]))\n"
+        "with store.write() as writer:\n    writer.delete(['d1'])\n"
+        "assert store.stats().documents == 9\nassert not {'faiss', 'alembic'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "index")], check=True)
+
+
 def test_public_names() -> None:
     import yusa.storage
 

@@ -15,6 +15,8 @@ from yusa.storage.parts import Flags, Ids, Part, Rows
 
 _SPARE = 8
 _BLOCK = 512
+# Where nearly all rows are flagged it is faster to drop the others from what was found than to ask for each row.
+_FEW_LEFT_OUT = 0.9
 # FAISS sums in single precision; its error stays far below this share of |query| |vector|.
 _ERROR = 4e-6
 
@@ -60,16 +62,17 @@ def scan(
     """The `count` best rows for each query among those flagged in each part (None: all)."""
     scores = np.full((len(queries), count), -np.inf, dtype=np.float32)
     ids = np.full((len(queries), count), -1, dtype=np.int64)
+    selectors = [chosen if chosen is None or chosen.mean() < _FEW_LEFT_OUT else None for chosen in flags]
     open_queries = np.arange(len(queries))
     wanted = count + _SPARE
     while len(open_queries):
         found = [
             part.search(queries[open_queries], min(wanted, len(part.ids)), chosen)
-            for part, chosen in zip(parts, flags, strict=True)
+            for part, chosen in zip(parts, selectors, strict=True)
         ]
         unsettled = []
         for row, number in enumerate(open_queries.tolist()):
-            settled, scores[number], ids[number] = _settle(parts, found, row, queries[number], count)
+            settled, scores[number], ids[number] = _settle(parts, flags, found, row, queries[number], count)
             if not settled:
                 unsettled.append(number)
         open_queries = np.array(unsettled, dtype=np.int64)
@@ -79,6 +82,7 @@ def scan(
 
 def _settle(
     parts: Sequence[Part],
+    flags: Sequence[Flags | None],
     found: Sequence[tuple[Scores, NDArray[np.int64]]],
     row: int,
     query: NDArray[np.float32],
@@ -89,11 +93,13 @@ def _settle(
     scores: list[Scores] = [np.zeros(0, dtype=np.float32)]
     floor = -np.inf
     length = 0.0
-    for part, (rough, positions) in zip(parts, found, strict=True):
+    for part, chosen, (rough, positions) in zip(parts, flags, found, strict=True):
         taken = positions[row][positions[row] >= 0]
-        rows = part.rows[taken]
         if 0 < len(taken) == positions.shape[1] < len(part.ids):
             floor = max(floor, float(rough[row, -1]))
+        if chosen is not None:
+            taken = taken[chosen[taken]]
+        rows = part.rows[taken]
         if len(taken):
             length = max(length, float(np.linalg.norm(rows.astype(np.float32), axis=1).max()))
         ids.append(part.ids[taken])

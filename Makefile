@@ -29,7 +29,7 @@ check: setup  ## lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests benchmarks demo
+	$(BIN)/mypy --explicit-package-bases tests benchmarks demo
 	PYTHONPATH=. $(BIN)/lint-imports
 
 format: setup  ## rewrite the code in the project's format

@@ -66,7 +66,7 @@ def again(texts: Path, target: Path) -> dict[str, Any]:
     """The same sources into the same index, as a user would: a fresh process of the command line."""
     begun = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "yusa.service.cli", "index", str(texts), "-i", str(target), "--json"],
+        [sys.executable, "-m", "yusa", "index", str(texts), "-i", str(target), "--json"],
         capture_output=True,
         text=True,
         check=True,

@@ -35,7 +35,7 @@ def write_topics(path: Path) -> None:
 def yusa(*arguments: str) -> None:
     """Shows a command and runs it."""
     print("$ yusa " + shlex.join(arguments), flush=True)
-    done = subprocess.run([sys.executable, "-m", "yusa.service.cli", *arguments], check=False)
+    done = subprocess.run([sys.executable, "-m", "yusa", *arguments], check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
     print(flush=True)

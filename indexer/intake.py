@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Protocol
+from unicodedata import normalize
 
 from yusa.indexer.results import Rejected, Row, Skipped
-from yusa.indexer.rows import content_hash, encoding_hash
+from yusa.indexer.rows import content_hash_and_size, encoding_hash
 from yusa.indexer.seen import Seen, Sighting, content_key
 from yusa.indexer.source import Source
 from yusa.storage.records import Document, Known
@@ -29,11 +30,12 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """A row with its hashes, computed by the thread that reads."""
+    """A row with its hashes and its size in characters, computed by the thread that reads."""
 
     row: Row
     content: bytes
     encoding: bytes
+    characters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Candidate:
     source: str
     content: bytes
     encoding: bytes
+    characters: int
     replaces: bool
 
 
@@ -62,8 +65,9 @@ def chunks(sources: Sequence[Source]) -> Iterator[Chunk]:
         characters = 0
         for item in source:
             if isinstance(item, Row):
-                items.append(Hashed(item, content_hash(item.document), encoding_hash(item.document)))
-                characters += len(item.document.text)
+                content, size = content_hash_and_size(item.document)
+                items.append(Hashed(item, content, encoding_hash(item.document), size))
+                characters += size
             else:
                 items.append(item)
             if len(items) == CHUNK_ITEMS or characters > CHUNK_CHARACTERS:
@@ -117,8 +121,11 @@ class Intake:
                     if held and held.content_hash == item.content:
                         self.unchanged += 1
                     else:
-                        document = item.row.document
-                        candidates.append(Candidate(document, name, item.content, item.encoding, held is not None))
+                        candidates.append(
+                            Candidate(
+                                item.row.document, name, item.content, item.encoding, item.characters, held is not None
+                            )
+                        )
         self._seen.add(list(new), list(new.values()))
         return candidates
 
@@ -150,9 +157,11 @@ class Intake:
         if rejected.id is None:
             self.without_id[source] += 1
         else:
+            # A file's name and a cell come as they stand; what the index holds is NFC.
+            id = normalize("NFC", rejected.id)
             seen = self._rejected_ids[source]
-            if seen.first([rejected.id]) == [None]:
-                seen.add([rejected.id], [Sighting(0, 0)])
+            if seen.first([id]) == [None]:
+                seen.add([id], [Sighting(0, 0)])
         if len(self.rejections) < _KEPT:
             self.rejections.append(rejected)
         if self._rejects is not None:

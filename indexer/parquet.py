@@ -10,7 +10,7 @@ from typing import Any
 from yusa.errors import MissingDependencyError
 from yusa.indexer.opened import SHOWN, FileError, Opened
 from yusa.indexer.results import Rejected, Row
-from yusa.indexer.rows import RowError, row_document
+from yusa.indexer.rows import Fields, RowError, row_document
 
 _BATCH_ROWS = 256
 
@@ -29,7 +29,7 @@ def read_parquet(opened: Opened) -> Iterator[Row | Rejected]:
     """One document per row. Dates and times become ISO 8601 strings, decimals numbers, structs objects, lists arrays.
 
     Raises:
-        FileError: not a Parquet file, no text column, or a column of binary data.
+        FileError: not a Parquet file, no text column or not the id column that was named, or a column of binary data.
     """
     try:
         require_pyarrow()
@@ -43,7 +43,7 @@ def read_parquet(opened: Opened) -> Iterator[Row | Rejected]:
     try:
         with pq.ParquetFile(opened.path) as file:
             schema = file.schema_arrow
-            _check(schema, opened.fields.text or "text")
+            _check(schema, opened.fields)
             rows = file.metadata.num_rows or 1
             size = opened.path.stat().st_size
             done = 0
@@ -56,13 +56,14 @@ def read_parquet(opened: Opened) -> Iterator[Row | Rejected]:
         raise FileError(f"not a Parquet file that can be read: {str(error).splitlines()[0]}") from error
 
 
-def _check(schema: Any, text: str) -> None:
+def _check(schema: Any, fields: Fields) -> None:
     import pyarrow as pa
 
     if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
         raise FileError(f"the column {twice[0]!r} stands twice")
-    if text not in schema.names:
-        raise FileError(f"no column {text!r} ({', '.join(schema.names)[:200]}): --text-field names it")
+    for name, option in ((fields.text or "text", "--text-field"), (fields.id, "--id-field")):
+        if name is not None and name not in schema.names:
+            raise FileError(f"no column {name!r} ({', '.join(schema.names)[:200]}): {option} names it")
     for column in schema:
         kind = column.type
         if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):

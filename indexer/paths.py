@@ -37,6 +37,7 @@ class PathSource(Source):
         self._globs = globs
         self._encoding = encoding
         self._format = format
+        self._left_out: Path | None = None
 
     @property
     def bytes_total(self) -> int:
@@ -44,8 +45,13 @@ class PathSource(Source):
             return 0
         if not self._path.is_dir():
             return self._path.stat().st_size if self._path.exists() else 0
-        found = (item for item in walk(self._path, self._globs) if isinstance(item, Found))
+        found = (item for item in self._walk() if isinstance(item, Found))
         return sum(item.size for item in found if self._format or format_of(item.path))
+
+    def leave_out(self, path: Path) -> None:
+        self._left_out = path.resolve()
+        if str(self._path) != STDIN and self._path.resolve() == self._left_out:
+            raise UsageError(f"the rejects cannot be written to {path}: it is what is read; name another file")
 
     def _items(self) -> Iterator[Item]:
         if str(self._path) == STDIN:
@@ -54,11 +60,20 @@ class PathSource(Source):
             kind = None if self._is_stream else format_of(self._path)
             yield from self._read(str(self._path), self._path.name, self._path, self._format or kind)
         else:
-            for item in walk(self._path, self._globs):
+            for item in self._walk():
                 if isinstance(item, Found):
                     yield from self._file(item)
                 else:
                     yield item if isinstance(item, Skipped) else Unreadable(item.file, None, None, item.reason)
+
+    def _walk(self) -> Iterator[Found | Rejected | Skipped]:
+        return (item for item in walk(self._path, self._globs) if not self._leaves_out(item))
+
+    def _leaves_out(self, item: Found | Rejected | Skipped) -> bool:
+        left_out = self._left_out
+        if left_out is None or not isinstance(item, Found) or item.path.name != left_out.name:
+            return False
+        return item.path.resolve() == left_out
 
     def _file(self, found: Found) -> Iterator[Item]:
         format = self._format or format_of(found.path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from yusa.storage import Settings, Writer
 
 WINDOW_TOKENS = 32_768
+WINDOW_CHARACTERS = 8_000_000
+"""Of the documents of a window: those whose vectors are there already cost memory, but no tokens."""
 CHUNKS_WAITING = 4
 WINDOWS_WAITING = 1
 
@@ -70,22 +72,21 @@ class Pipeline:
             whatever a stage raised; what was committed before stays.
         """
         reader, preparer, writer = (
-            threading.Thread(target=self._guarded, args=(stage,), name=f"yusa-{name}", daemon=True)
+            _Stage(name, partial(self._guarded, stage))
             for name, stage in (("reader", self._read), ("preparer", self._prepare), ("writer", self._write))
         )
-        for thread in (reader, preparer, writer):
-            thread.start()
+        for stage in (reader, preparer, writer):
+            stage.thread.start()
         try:
             self._encode()
             self._batches.finish()
-            writer.join()
+            writer.ended.wait()
         except CalledOffError:
             pass
         finally:
             self._call_off()
-            preparer.join()
-            writer.join()
-            reader.join(1.0)  # it may wait for a stream that stands still
+            _await(preparer, writer)
+            reader.thread.join(1.0)  # it may wait for a stream that stands still
         if self._failure is not None:
             raise self._failure
 
@@ -119,7 +120,7 @@ class Pipeline:
 
     def _prepare(self) -> None:
         window: list[Prepared] = []
-        tokens = 0
+        tokens = characters = 0
         for chunk in self._chunks.items():
             with self._writing:
                 candidates = self._intake.sort(chunk, self._writer)
@@ -137,9 +138,14 @@ class Pipeline:
             for prepared in made:
                 window.append(prepared)
                 tokens += prepared.work.tokens
-                if (tokens and tokens >= self._window_tokens) or len(window) == self._window_documents:
+                characters += prepared.candidate.characters
+                if (
+                    (tokens and tokens >= self._window_tokens)
+                    or characters >= WINDOW_CHARACTERS
+                    or len(window) == self._window_documents
+                ):
                     self._windows.put(window)
-                    window, tokens = [], 0
+                    window, tokens, characters = [], 0, 0
             if not made:
                 self._windows.put([])  # so that progress is shown where nothing changed
         self._windows.put(window)
@@ -178,3 +184,32 @@ class Pipeline:
             self.updated += replaced
             self.added += len(entries) - replaced
             self.passages += sum(len(entry.passages) for entry in entries)
+
+
+class _Stage:
+    """A thread, and whether it has ended: CPython before 3.13 takes one whose `join` was interrupted for ended."""
+
+    def __init__(self, name: str, target: Callable[[], None]) -> None:
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run, name=f"yusa-{name}", daemon=True)
+        self._target = target
+
+    def _run(self) -> None:
+        try:
+            self._target()
+        finally:
+            self.ended.set()
+
+
+def _await(*stages: _Stage) -> None:
+    """Waits for the stages that use the index, which is closed afterwards; a Ctrl-C meanwhile is raised at the end."""
+    interrupt: KeyboardInterrupt | None = None
+    for stage in stages:
+        while not stage.ended.is_set():
+            try:
+                stage.ended.wait()
+            except KeyboardInterrupt as error:
+                interrupt = error
+        stage.thread.join()
+    if interrupt is not None:
+        raise interrupt

@@ -11,6 +11,7 @@ from json import JSONEncoder
 from typing import Any
 
 from yusa.errors import InputError
+from yusa.storage.attributes import RESERVED
 from yusa.storage.records import Document
 from yusa.text.normal import normalize
 
@@ -23,6 +24,7 @@ MAX_DEPTH = 32
 
 _canonical = JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _SHOWN = 60
+_NAMES_SHOWN = 200
 
 
 class RowError(Exception):
@@ -56,14 +58,14 @@ def row_document(row: Mapping[str, Any], fields: Fields) -> Document:
     readable = id if isinstance(id, str | int) else None
     known = None if readable is None else unicodedata.normalize("NFC", str(readable))
     if text_field not in rest:
-        names = ", ".join(row) or "none"
+        names = ", ".join(map(str, row))[:_NAMES_SHOWN] or "none"
         raise RowError(f"no text: there is no field {text_field!r} (fields: {names}); --text-field names it", known)
     text = rest.pop(text_field)
     title = rest.pop(title_field, None)
     if isinstance(nested := rest.get("metadata"), Mapping):
         del rest["metadata"]
-        if twice := sorted(rest.keys() & nested.keys()):
-            raise RowError(f"the field {twice[0]!r} stands in the row and in its metadata", known)
+        if twice := rest.keys() & nested.keys():
+            raise RowError(f"the field {min(twice, key=str)!r} stands in the row and in its metadata", known)
         rest |= nested
     return make_document(id, text, title, rest)
 
@@ -79,6 +81,7 @@ def make_document(id: Any, text: Any, title: Any, metadata: Mapping[str, Any]) -
         body = _text(text)
         head = _title(title)
         values = _clean({k: v for k, v in metadata.items() if v is not None}, "metadata", 0)
+        _refuse_reserved(values)
     except InputError as error:
         raise RowError(str(error), checked) from None
     except RowError as error:
@@ -89,16 +92,22 @@ def make_document(id: Any, text: Any, title: Any, metadata: Mapping[str, Any]) -
 
 def content_hash(document: Document) -> bytes:
     """16 bytes over title, text and metadata: equal hashes mean an unchanged document."""
-    return _digest([document.title, document.text, document.metadata], b"content")
+    return content_hash_and_size(document)[0]
+
+
+def content_hash_and_size(document: Document) -> tuple[bytes, int]:
+    """The content hash, and how many characters title, text and metadata have as JSON."""
+    content = _canonical([document.title, document.text, document.metadata])
+    return _digest(content, b"content"), len(content)
 
 
 def encoding_hash(document: Document) -> bytes:
     """16 bytes over title and text: equal hashes mean equal passages and vectors."""
-    return _digest([document.title, document.text], b"encoding")
+    return _digest(_canonical([document.title, document.text]), b"encoding")
 
 
-def _digest(value: Any, purpose: bytes) -> bytes:
-    return blake2b(_canonical(value).encode(), digest_size=16, person=purpose).digest()
+def _digest(text: str, purpose: bytes) -> bytes:
+    return blake2b(text.encode(), digest_size=16, person=purpose).digest()
 
 
 def _id(id: object) -> str:
@@ -172,6 +181,12 @@ def _clean(value: Any, path: str, depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [_clean(inner, path, depth + 1) for inner in value]
     raise RowError(f"the field {path!r} is {_kind(value)}, which JSON does not have")
+
+
+def _refuse_reserved(metadata: Mapping[str, Any]) -> None:
+    for name in metadata:
+        if name == RESERVED or name.startswith(f"{RESERVED}."):
+            raise RowError(f"the field {name[:_SHOWN]!r} is reserved: rename it")
 
 
 def _kind(value: object) -> str:

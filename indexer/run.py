@@ -52,7 +52,8 @@ def run(
         dry_run: only count; nothing is written, nothing encoded, no lock taken.
         stop: set it to finish and commit the batch in flight, and return.
         progress: called in this thread after every batch.
-        rejects: where rejected rows are written as JSON lines, if there are any: file, line, id, reason, raw.
+        rejects: where rejected rows are written as JSON lines, if there are any: file, line, id, reason, raw. In a
+            folder that is indexed it is left out.
         wait: seconds to wait for another writer.
         window_tokens, window_documents: how much is encoded between two commits; by default 32,768 tokens on a CPU,
             some ten seconds of work, and sixteen times as many on another device.
@@ -61,9 +62,13 @@ def run(
         IndexLockedError: another process is writing.
         RejectedInputError: `strict`, and a row was rejected; its `report` says which.
         StorageError: the index cannot be written. What was committed stays.
+        UsageError: `rejects` is one of the sources.
     """
     begun = time.monotonic()
     stop = stop or threading.Event()
+    if rejects is not None:
+        for source in sources:
+            source.leave_out(rejects)
     if dry_run:
         return _dry_run(sources, store, prune, stop, rejects, begun)
     with ExitStack() as stack:

@@ -7,6 +7,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from yusa.indexer.opened import SHOWN
@@ -42,6 +43,13 @@ class Source(ABC):
     def bytes_total(self) -> int:
         """Bytes there are to read; 0 where that is not known."""
         return 0
+
+    def leave_out(self, path: Path) -> None:  # noqa: B027  (most sources read no files)
+        """Never to read a file that is written meanwhile.
+
+        Raises:
+            UsageError: the file is all there is to read.
+        """
 
     def __iter__(self) -> Iterator[Item]:
         self.complete = False

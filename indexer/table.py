@@ -27,7 +27,7 @@ def read_table(opened: Opened, delimiter: str) -> Iterator[Row | Rejected]:
     `year >= 2020` works; all other cells are strings. An empty cell is no field.
 
     Raises:
-        FileError: no header, or one without a text column, or one with a name twice.
+        FileError: no header, or one without a text column or the id column that was named, or one with a name twice.
     """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT + 1))
     lines = _Lines(opened)
@@ -79,12 +79,10 @@ def _header(first: tuple[int, _Cells | Rejected] | None, fields: Fields) -> _Cel
     header = [cell.strip() or f"column_{i}" for i, cell in enumerate(cells, 1)]
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise FileError(f"the header has the column {twice[0]!r} twice")
-    text = fields.text or "text"
-    if text not in header:
-        names = ", ".join(header)[:200]
-        raise FileError(
-            f"no column {text!r} in the header ({names}): the first row names the columns, --text-field the text"
-        )
+    for name, option in ((fields.text or "text", "--text-field the text"), (fields.id, "--id-field the id")):
+        if name is not None and name not in header:
+            names = ", ".join(header)[:200]
+            raise FileError(f"no column {name!r} in the header ({names}): the first row names the columns, {option}")
     return header
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -278,7 +279,7 @@ class Index:
             DocumentNotFoundError: no document has this id.
         """
         with self._store.read() as view:
-            row = view.get(id)
+            row = view.get(normalize("NFC", id))
             if row is None:
                 raise DocumentNotFoundError(
                     f"no document of {self.path} has the id {id!r}; ids are exact, case included"
@@ -286,9 +287,15 @@ class Index:
             return row, view.passages_of(row.key)
 
     def delete(self, ids: Iterable[str], *, wait: float = 0.0) -> list[str]:
-        """Deletes documents; the ids that were there come back. They are out of every search from the return on."""
+        """Deletes documents; the ids that were there come back. They are out of every search from the return on.
+
+        Raises:
+            UsageError: `ids` is a string; its characters would be taken for ids.
+        """
+        if isinstance(ids, str):
+            raise UsageError("delete takes a list of ids; put the one id into a list")
         with self._store.write(wait=wait) as writer:
-            return writer.delete(list(ids))
+            return writer.delete([normalize("NFC", id) for id in ids])
 
     def refresh(self) -> int:
         """Takes in what other processes committed, which every search does anyway; the sequence number reached."""

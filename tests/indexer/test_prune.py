@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,21 @@ def test_rejected_rows_count_as_present(store: Store, encoder: StubEncoder) -> N
     report = _add(store, encoder, [*_rows(range(8)), {"id": "d8", "text": ""}], prune=True)
     assert (report.rejected, report.pruned) == (1, 1)
     assert _ids(store) == {f"d{i}" for i in range(9)}
+
+
+def test_rejected_rows_count_as_present_in_whatever_normal_form(
+    folder: Path, store: Store, encoder: StubEncoder
+) -> None:
+    name = unicodedata.normalize("NFD", "학교")
+    (folder / "a.csv").write_text(f"id,text,n\n{name},text,1\n")
+    (folder / f"{name}.txt").write_text("text")
+    run(read(folder, source="mine"), store, encoder)
+    assert _ids(store) == {"학교", "학교.txt"}
+    (folder / "a.csv").write_text(f"id,text,n\n{name},text\n")  # a cell is missing
+    (folder / f"{name}.txt").write_bytes(bytes(range(256)))
+    report = run(read(folder, source="mine"), store, encoder, prune=True, confirm=lambda *_: True)
+    assert (report.rejected, report.pruned, report.prune_refused) == (2, 0, ())
+    assert _ids(store) == {"학교", "학교.txt"}
 
 
 def test_a_rejected_row_without_id_forbids_pruning(folder: Path, store: Store, encoder: StubEncoder) -> None:

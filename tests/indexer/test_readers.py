@@ -221,6 +221,21 @@ def test_bad_headers_reject_the_file(folder: Path, content: str, reason: str) ->
     assert rejected[0].file == str(path)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_a_named_id_column_that_is_not_there_rejects_the_file(folder: Path, suffix: str) -> None:
+    path = folder / f"a.{suffix}"
+    if suffix == "parquet":
+        pa = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pa.table({"isbn": [1], "text": ["t"]}), path)
+    else:
+        _write(path, "isbn,text\n1,t\n".replace(",", "\t" if suffix == "tsv" else ","))
+    documents, [rejected] = _read(path, id_field="isnb")
+    assert not documents
+    assert "no column 'isnb'" in rejected.reason
+    assert "--id-field" in rejected.reason
+    assert _read(path, id_field="isbn")[0][0].id == "1"
+
+
 def test_a_column_without_name(folder: Path) -> None:
     assert _read(_write(folder / "a.csv", ",text\n0,t\n"))[0][0].metadata == {"column_1": 0}
 

@@ -51,6 +51,11 @@ def test_a_row_without_id_gets_the_hash_of_its_content() -> None:
     assert a.id != other.id
 
 
+def test_only_whole_names_are_reserved() -> None:
+    row = {"id": "a", "text": "t", "yusa": None, "yusable": 1, "x": {"yusa": 2}}
+    assert row_document(row, Fields()).metadata == {"yusable": 1, "x": {"yusa": 2}}
+
+
 def test_hashes() -> None:
     base = Document("a", "text", "title", {"x": 1, "y": 2})
     assert content_hash(base) == content_hash(Document("b", "text", "title", {"y": 2, "x": 1}))
@@ -87,6 +92,9 @@ def test_hashes() -> None:
         ({"id": "a", "text": "t", "x": {1: 2}}, "the field 'x' has a key that is a number", "a"),
         ({"id": "a", "text": "t", "학교": 1, _NFD: 2}, "the field '학교' stands twice", "a"),
         ({"id": "a", "text": "t", "y": 1, "metadata": {"y": 2}}, "the field 'y' stands in the row and in its", "a"),
+        ({"id": "a", "text": "t", "yusa": 1}, "the field 'yusa' is reserved: rename it", "a"),
+        ({"id": "a", "text": "t", "metadata": {"yusa.path": 1}}, "the field 'yusa.path' is reserved: rename it", "a"),
+        ({"id": "a", 1: 2}, "no text: there is no field 'text' (fields: id, 1)", "a"),
     ],
 )  # fmt: skip
 def test_rejected_rows(row: dict[str, Any], reason: str, id: str | None) -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import threading
+import time
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,10 +18,10 @@ from numpy.typing import NDArray
 from stubs import StubEncoder
 
 from yusa.encoder.base import EncodeProgress
-from yusa.errors import IndexLockedError, RejectedInputError
+from yusa.errors import IndexLockedError, RejectedInputError, UsageError
 from yusa.indexer import Progress, Report, documents_source, read, run
-from yusa.storage import Store
-from yusa.storage.records import Document, DocumentRow
+from yusa.storage import Store, Writer
+from yusa.storage.records import Document, DocumentRow, Entry
 
 
 def _add(store: Store, encoder: StubEncoder, rows: Any, *, name: str = "python", **options: Any) -> Report:
@@ -189,6 +193,31 @@ def test_rejected_rows_cost_only_themselves_and_are_written_down(
         assert _get(store, id) is not None
 
 
+def test_rejects_are_never_written_over_what_is_read(
+    folder: Path, tmp_path: Path, store: Store, encoder: StubEncoder
+) -> None:
+    path = folder / "rows.jsonl"
+    path.write_text('{"id": "a", "text": "t"}\n{"id": "b"}\n')
+    (tmp_path / "link").symlink_to(folder)
+    before = path.read_bytes()
+    for dry_run in (False, True):
+        with pytest.raises(UsageError, match=r"rejects cannot be written to .*: it is what is read"):
+            run(read(path), store, encoder, rejects=tmp_path / "link" / "rows.jsonl", dry_run=dry_run)
+    assert path.read_bytes() == before
+    assert _get(store, "a") is None
+
+
+def test_rejects_in_the_folder_that_is_read_are_not_read(
+    folder: Path, tmp_path: Path, store: Store, encoder: StubEncoder
+) -> None:
+    (folder / "rows.jsonl").write_text('{"id": "a"}\n' * 2000)
+    (tmp_path / "link").symlink_to(folder)
+    for _ in range(2):
+        report = run(read(tmp_path / "link"), store, encoder, rejects=folder / "sub" / "rejects.jsonl")
+        assert report.rejected == 2000
+        assert len((folder / "sub" / "rejects.jsonl").read_text().splitlines()) == 2000
+
+
 def test_no_rejects_file_without_rejects(tmp_path: Path, store: Store, encoder: StubEncoder) -> None:
     report = _add(store, encoder, _rows(1), rejects=tmp_path / "rejects.jsonl")
     assert report.rejects_file is None
@@ -257,6 +286,53 @@ def test_stop_while_a_stream_stands_still(store: Store, encoder: StubEncoder) ->
     assert report.added == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals that wake a waiting thread")
+def test_a_second_ctrl_c_waits_for_the_threads_that_use_the_index(
+    store: Store, encoder: StubEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, ended = threading.get_ident(), threading.Event()
+    committed: list[bool] = []
+    put = Writer.put
+
+    def putting(writer: Writer, entries: Sequence[Entry]) -> None:
+        while not _waits_in_run(main):
+            time.sleep(0.001)
+        signal.pthread_kill(main, signal.SIGINT)
+        ended.wait(0.2)
+        put(writer, entries)
+        committed.append(not ended.is_set())
+
+    monkeypatch.setattr(Writer, "put", putting)
+    before = threading.active_count()
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(KeyboardInterrupt))
+        stack.callback(ended.set)
+        _add(store, encoder, _rows(10))
+    assert committed == [True]
+    assert threading.active_count() == before
+    monkeypatch.undo()
+    assert _add(store, encoder, _rows(10)).unchanged == 10
+
+
+def _waits_in_run(thread: int) -> bool:
+    """Whether a thread waits for others, called by `Pipeline.run` itself."""
+    frame = sys._current_frames().get(thread)
+    names = []
+    while frame is not None and frame.f_code.co_name != "run":
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return bool(names) and names[-1] in ("join", "wait")
+
+
+def test_a_window_is_bounded_in_characters_too(store: Store, encoder: StubEncoder) -> None:
+    rows = [{"id": f"d{i}", "text": f"long {i} " + "x" * 1_000_000} for i in range(40)]
+    _add(store, encoder, rows)
+    sequence = _add(store, encoder, rows).sequence
+    report = _add(store, encoder, [row | {"n": 1} for row in rows])  # nothing to encode, and yet much to hold
+    assert (report.updated, report.encoded) == (40, 0)
+    assert report.sequence - sequence >= 4
+
+
 @pytest.mark.parametrize("stage", ["reader", "tokenizer", "encoder", "writer", "progress"])
 def test_a_failure_in_any_stage_ends_the_run_and_keeps_what_was_committed(
     store: Store, encoder: StubEncoder, stage: str, monkeypatch: pytest.MonkeyPatch
@@ -287,8 +363,6 @@ def test_a_failure_in_any_stage_ends_the_run_and_keeps_what_was_committed(
     elif stage == "progress":
         progress = breaking
     elif stage == "writer":
-        from yusa.storage import Writer
-
         real = Writer.put
         monkeypatch.setattr(Writer, "put", breaking)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,20 @@ def test_get_and_delete(index: yusa.Index) -> None:
     with pytest.raises(DocumentNotFoundError, match="'a'"):
         index.get("a")
     assert "a" not in {hit.id for hit in index.search("apples and pears")}
+
+
+def test_ids_are_found_in_whatever_normal_form(index: yusa.Index) -> None:
+    decomposed = unicodedata.normalize("NFD", "학교")
+    index.add([{"id": decomposed, "text": "t"}])
+    assert index.get(decomposed).id == "학교"
+    assert index.row(decomposed)[0].document.id == "학교"
+    assert index.delete([decomposed]) == ["학교"]
+
+
+def test_a_string_is_no_list_of_ids(index: yusa.Index) -> None:
+    with pytest.raises(UsageError, match="list"):
+        index.delete("abc")
+    assert index.stats().documents == 3
 
 
 def test_create_refuses_an_index_that_exists(index: yusa.Index, encoder: StubEncoder) -> None:

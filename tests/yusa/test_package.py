@@ -27,7 +27,7 @@ def test_the_names_of_the_front_door() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'embed'"):
-        _ = yusa.embed  # type: ignore[attr-defined]
+        _ = yusa.embed
 
 
 @pytest.mark.parametrize("statement", ["import yusa", "from yusa.service.cli import main"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -17,9 +18,9 @@ from pydoc_data.topics import topics
 
 HERE = Path(__file__).parent
 SEARCHES = (
-    ["search", "비 오는 날 강아지 산책은 어떻게 하나", "-k", "3"],
-    ["search", "how do I make sure a file is closed when an error happens", "-k", "3"],
-    ["search", "파이썬에서 예외가 나도 항상 실행되는 블록", "-k", "3", "--where", "lang = 'en'"],
+    ["search", "강아지가 초콜릿을 먹으면 왜 위험한가", "-k", "3"],
+    ["search", "an anonymous function written inside an expression", "-k", "3"],
+    ["search", "파이썬에서 모듈을 불러올 때 어떤 일이 일어나나", "-k", "3", "--where", "lang = 'en'"],
 )
 
 
@@ -30,6 +31,11 @@ def write_topics(path: Path) -> None:
             title = text.strip().splitlines()[0].strip()
             row = {"id": f"python/{name}", "title": title, "text": text, "lang": "en", "category": "Python"}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def shown(path: Path) -> str:
+    """A path as a user here would type it."""
+    return os.path.relpath(path)
 
 
 def yusa(*arguments: str) -> None:
@@ -67,10 +73,9 @@ def main() -> None:
     parser.add_argument("-i", "--index", default="demo-index", help="where the index is made (default: %(default)s)")
     parser.add_argument("--svg", type=Path, help="also draw the searches into this file")
     arguments = parser.parse_args()
-    reference = Path(arguments.index) / "sources" / "python.jsonl"
-    reference.parent.mkdir(parents=True, exist_ok=True)
+    reference = HERE / "python.jsonl"
     write_topics(reference)
-    yusa("index", str(HERE / "ko.jsonl"), str(reference), "-i", arguments.index)
+    yusa("index", shown(HERE / "ko.jsonl"), shown(reference), "-i", arguments.index)
     for search in SEARCHES:
         yusa(*search, "-i", arguments.index)
     if arguments.svg:

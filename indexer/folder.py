@@ -25,6 +25,14 @@ class Found:
 _Specs = tuple[tuple[str, GitIgnoreSpec], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder to be entered: its path in the root, with a slash at the end, and the .gitignore files above it."""
+
+    prefix: str
+    specs: _Specs
+
+
 def walk(root: Path, globs: Sequence[str]) -> Iterator[Found | Rejected | Skipped]:
     """The files below `root`, sorted by name in every folder.
 
@@ -33,10 +41,22 @@ def walk(root: Path, globs: Sequence[str]) -> Iterator[Found | Rejected | Skippe
     to folders are skipped, so there are no loops. A folder that cannot be listed is rejected.
     """
     wanted = GitIgnoreSpec.from_lines(globs) if globs else None
-    return _walk(root, "", _above(root), wanted)
+    # A stack of its own: paths may hold more folders than Python's stack frames.
+    entered = [_listed(root, _Folder("", _above(root)), wanted)]
+    while entered:
+        item = next(entered[-1], None)
+        if item is None:
+            entered.pop()
+        elif isinstance(item, _Folder):
+            entered.append(_listed(root, item, wanted))
+        else:
+            yield item
 
 
-def _walk(root: Path, prefix: str, specs: _Specs, wanted: GitIgnoreSpec | None) -> Iterator[Found | Rejected | Skipped]:
+def _listed(
+    root: Path, entered: _Folder, wanted: GitIgnoreSpec | None
+) -> Iterator[Found | Rejected | Skipped | _Folder]:
+    prefix, specs = entered.prefix, entered.specs
     folder = root / prefix
     try:
         with os.scandir(folder) as scan:
@@ -56,7 +76,7 @@ def _walk(root: Path, prefix: str, specs: _Specs, wanted: GitIgnoreSpec | None) 
 
 def _entry(
     root: Path, relative: str, entry: os.DirEntry[str], specs: _Specs, wanted: GitIgnoreSpec | None
-) -> Iterator[Found | Rejected | Skipped]:
+) -> Iterator[Found | Skipped | _Folder]:
     path = root / relative
     try:
         status = entry.stat()
@@ -68,7 +88,7 @@ def _entry(
     if _ignored(relative + "/" if directory else relative, specs):
         return
     if directory and not entry.is_symlink():
-        yield from _walk(root, relative + "/", specs, wanted)
+        yield _Folder(relative + "/", specs)
     elif directory:
         yield Skipped(str(path), "a link to a folder")
     elif wanted is None or wanted.match_file(relative):
@@ -94,7 +114,7 @@ def _ignored(relative: str, specs: _Specs) -> bool:
 def _above(root: Path) -> _Specs:
     """The .gitignore files between `root` and the top of its repository, unless they leave out `root` itself."""
     root = root.resolve()
-    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
+    top = next((folder for folder in (root, *root.parents) if _is_repository(folder)), root)
     specs: list[tuple[str, GitIgnoreSpec]] = []
     for folder in root.parents:
         if not folder.is_relative_to(top):
@@ -103,6 +123,13 @@ def _above(root: Path) -> _Specs:
             specs.append(("\0" + root.relative_to(folder).as_posix() + "/", spec))
     specs.reverse()
     return () if _ignored("", tuple(specs)) else tuple(specs)
+
+
+def _is_repository(folder: Path) -> bool:
+    try:
+        return (folder / ".git").exists()
+    except OSError:
+        return False
 
 
 def _spec(folder: Path) -> GitIgnoreSpec | None:

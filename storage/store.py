@@ -58,20 +58,13 @@ class Store:
             StorageError: the directory cannot be written or lies on a network file system.
         """
         path = Path(path)
-        refuse_network(path)
+        cls.require_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in _OWN_FILES)
-        except FileExistsError:
-            raise IndexExistsError(f"{path} is a file. Give the path of a directory that is not there yet.") from None
         except OSError as error:
             raise StorageError(
                 f"{path} cannot be made ({error.strerror}). Check the path and its permissions."
             ) from error
-        if strangers:
-            raise IndexExistsError(
-                f"{path} is not empty (it holds {strangers[0]!r}). Give a new or an empty directory."
-            )
         with writer_lock(path, wait=0.0), translated(path):
             engine = writer_engine(path, create=True)
             try:
@@ -84,6 +77,34 @@ class Store:
             sync_directory(path)
             sync_directory(path.absolute().parent)
         return cls.open(path)
+
+    @classmethod
+    def require_free(cls, path: Path) -> None:
+        """Refuse a path where `create` could not make an index; nothing is made.
+
+        Raises:
+            IndexExistsError: there is an index, or something else, at this path.
+            StorageError: the directory cannot be read or lies on a network file system.
+        """
+        refuse_network(path)
+        if cls.exists(path):
+            raise IndexExistsError(f"there is an index at {path} already. Open it, or give another path.")
+        try:
+            strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in _OWN_FILES)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if path.is_file():
+                raise IndexExistsError(
+                    f"{path} is a file. Give the path of a directory that is not there yet."
+                ) from None
+            raise StorageError(
+                f"{path} cannot be made ({error.strerror}). Check the path and its permissions."
+            ) from error
+        if strangers:
+            raise IndexExistsError(
+                f"{path} is not empty (it holds {strangers[0]!r}). Give a new or an empty directory."
+            )
 
     @staticmethod
     def exists(path: Path) -> bool:

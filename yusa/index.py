@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yusa.encoder.base import EncodeProgress, Fingerprint, Pooling, SentenceEncoder
-from yusa.errors import DocumentNotFoundError, EncoderError, IndexExistsError, UsageError
+from yusa.errors import DocumentNotFoundError, EncoderError, UsageError
 from yusa.identity import require_same_encoder, require_same_vectors
 from yusa.indexer import Progress, Report, Source, documents_source, run
 from yusa.search.searcher import Searcher
@@ -60,8 +60,7 @@ def create(
             f"overlap must be at least 0 and less than passage_tokens; got overlap {overlap}, "
             f"passage_tokens {passage_tokens}"
         )
-    if Store.exists(path):
-        raise IndexExistsError(f"{path} holds an index already; open it, or choose another directory")
+    Store.require_free(path)
     loaded = _load(encoder, pooling=pooling, max_length=max_length, prompts=prompts, device=device)
     from yusa.encoder.probes import PROBE_IS_QUERY, PROBE_TEXTS, probe_vectors
 

@@ -41,6 +41,7 @@ REJECTIONS_SHOWN = 5
 @click.option("--text-field", metavar="F", help="The field of a row that holds its text; `text` otherwise.")
 @click.option("--title-field", metavar="F", help="The field of a row that holds its title; `title` otherwise.")
 @click.option("--glob", metavar="G", multiple=True, help="In folders only files that match; may be given again.")
+@click.option("--format", metavar="NAME", help="What the files are, where their names don't tell: jsonl, csv, text, …")
 @click.option("--encoding", metavar="NAME", help="The encoding of text files, where it is known; told apart otherwise.")
 @click.option(
     "--source", metavar="NAME", help="The name to keep these documents under, instead of where they came from."
@@ -62,6 +63,7 @@ def index(
     text_field: str | None,
     title_field: str | None,
     glob: tuple[str, ...],
+    format: str | None,
     encoding: str | None,
     source: str | None,
     prune: bool,
@@ -95,6 +97,7 @@ def index(
         text_field=text_field,
         title_field=title_field,
         encoding=encoding,
+        format=format,
         source=source,
     )
     with ExitStack() as stack:
@@ -116,10 +119,12 @@ def index(
         except RejectedInputError as error:
             if isinstance(error.report, Report):
                 _explain(error.report)
+                if as_json:
+                    _print_json(error.report)
             raise
     _explain(report)
     if as_json:
-        print_json(asdict(report) | {"rejects_file": report.rejects_file and str(report.rejects_file)})
+        _print_json(report)
     else:
         click.echo(_summary(report, dry_run=dry_run))
     if report.interrupted:
@@ -200,6 +205,10 @@ def _explain(report: Report) -> None:
     if report.interrupted:
         done = report.added + report.updated
         say(f"stopped: {done:,} new or changed documents are in; the same command does the rest")
+
+
+def _print_json(report: Report) -> None:
+    print_json(asdict(report) | {"rejects_file": report.rejects_file and str(report.rejects_file)})
 
 
 def _summary(report: Report, *, dry_run: bool) -> str:

@@ -27,6 +27,11 @@ def test_files_come_sorted_and_recursively(folder: Path) -> None:
     assert _found(folder) == ["a/b/c.md", "a/z.txt", "a.txt", "b.txt", "가/나.txt"]
 
 
+def test_folders_may_be_as_deep_as_paths_are_long(folder: Path) -> None:
+    _make(folder, "a/" * 600 + "deep.txt", "b.txt")
+    assert _found(folder) == ["a/" * 600 + "deep.txt", "b.txt"]
+
+
 def test_hidden_files_and_indexes_are_left_out(folder: Path, store: Store) -> None:
     _make(folder, ".hidden.txt", ".git/x.txt", "a.txt", "other/index.db", "other/b.txt")
     shutil.copytree(store.path, folder / "my-index")
@@ -144,6 +149,21 @@ def test_permission_denied_is_rejected_and_the_rest_goes_in(
     [rejected] = [item for item in items if isinstance(item, Rejected)]
     assert rejected.file == str(refused)
     assert "cannot be read: Permission denied" in rejected.reason
+    assert not source.complete
+
+
+def test_a_source_that_may_not_be_entered_is_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make(folder, "a.txt")
+
+    def deny(path: object, *_: object, **__: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    [source] = read(folder)
+    monkeypatch.setattr(Path, "exists", deny)
+    monkeypatch.setattr(os, "scandir", deny)
+    [rejected] = source
+    assert isinstance(rejected, Rejected)
+    assert rejected.reason == "the folder cannot be read: Permission denied"
     assert not source.complete
 
 

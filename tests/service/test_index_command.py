@@ -62,6 +62,26 @@ def test_the_report_as_json(run: Run, tmp_path: Path, rows: Path, encoder: Path)
     assert Path(report["rejects_file"]).is_file()
 
 
+def test_strict_reports_as_json_what_it_refuses(run: Run, tmp_path: Path, rows: Path, encoder: Path) -> None:
+    rows.write_text(rows.read_text("utf-8") + "not json\n", "utf-8")
+    result = run("index", rows, "-i", tmp_path / "index", "--encoder", encoder, "--strict", "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert (report["added"], report["rejected"]) == (0, 1)
+
+
+def test_a_file_of_another_name_is_read_as_it_is_told(run: Run, tmp_path: Path, rows: Path, encoder: Path) -> None:
+    data = rows.rename(tmp_path / "rows.data")
+    refused = run("index", data, "-i", tmp_path / "index", "--encoder", encoder)
+    assert refused.exit_code == 1
+    assert "--format says what it is" in refused.stderr
+    assert run("index", data, "-i", tmp_path / "index", "--encoder", encoder, "--format", "jsonl").exit_code == 0
+    assert documents(tmp_path / "index") == 5
+    wrong = run("index", data, "-i", tmp_path / "index", "--format", "docx")
+    assert wrong.exit_code == 2
+    assert "jsonl, csv, tsv, parquet" in wrong.stderr
+
+
 def test_rejected_rows_are_named_and_kept_and_the_rest_goes_in(
     run: Run, tmp_path: Path, rows: Path, encoder: Path
 ) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,23 @@ def test_delete_takes_what_is_there_and_names_the_rest(run: Run, own: Path) -> N
     assert sorted(ids(run("search", "비", "-i", own, "--format", "json").stdout)) == ["class", "dinner", "loop"]
     assert run("delete", "-", "-i", own, stdin="dinner\nloop\n").exit_code == 0
     assert ids(run("search", "비", "-i", own, "--format", "json").stdout) == ["class"]
+
+
+def test_ids_to_delete_are_compared_in_nfc(run: Run, own: Path, tmp_path: Path) -> None:
+    row = write_rows(tmp_path / "row.jsonl", [{"id": "학교", "text": "비"}])
+    assert run("index", row, "-i", own).exit_code == 0
+    result = run("delete", "-", "-i", own, stdin=unicodedata.normalize("NFD", "학교\n"))
+    assert (result.exit_code, result.stderr) == (0, "deleted 1 document\n")
+
+
+def test_similar_delete_and_backup_print_json(run: Run, own: Path, tmp_path: Path) -> None:
+    similar = run("similar", "rain", "-i", own, "--json")
+    assert json.loads(similar.stdout) == json.loads(run("similar", "rain", "-i", own, "--format", "json").stdout)
+    deleted = run("delete", "rain", "nobody", "film", "-i", own, "--json")
+    assert deleted.exit_code == 1
+    assert json.loads(deleted.stdout) == {"deleted": ["rain", "film"], "missing": ["nobody"]}
+    backup = run("backup", tmp_path / "copy", "-i", own, "--json")
+    assert json.loads(backup.stdout) == {"index": str(own), "backup": str(tmp_path / "copy")}
 
 
 def test_stats(run: Run, made: Path) -> None:

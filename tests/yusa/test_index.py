@@ -102,8 +102,14 @@ def test_a_string_is_no_list_of_ids(index: yusa.Index) -> None:
 
 
 def test_create_refuses_an_index_that_exists(index: yusa.Index, encoder: StubEncoder) -> None:
-    with pytest.raises(IndexExistsError, match="holds an index already"):
+    with pytest.raises(IndexExistsError, match="there is an index at"):
         yusa.create(index.path, encoder=encoder)
+
+
+def test_a_directory_in_use_is_refused_before_the_encoder_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(IndexExistsError, match=r"not empty \(it holds 'notes.txt'\)"):
+        yusa.create(tmp_path, encoder="no such encoder")
 
 
 def test_open_refuses_a_directory_without_index(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pooling = Literal["mean", "cls", "pooler"]
+_SHOWN = 40
 EncodeProgress = Callable[[int, int], None]
 """Called with (texts, tokens) finished since the last call."""
 
@@ -45,10 +46,16 @@ class Fingerprint:
     def differences(self, other: Fingerprint) -> list[str]:
         """The parts in which `other` differs, each as "part (this value, other value)"."""
         return [
-            f"{f.name} ({getattr(self, f.name)!r} here, {getattr(other, f.name)!r} there)"
+            f"{f.name} ({_shown(getattr(self, f.name))} here, {_shown(getattr(other, f.name))} there)"
             for f in fields(self)
             if getattr(self, f.name) != getattr(other, f.name)
         ]
+
+
+def _shown(value: str | int | bool) -> str:
+    """A value for people; of a digest its beginning."""
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…'"
 
 
 class SentenceEncoder(Protocol):

@@ -33,6 +33,29 @@ class Unchanging:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
+class SameDatabase:
+    """Watches that a directory still holds the database that was opened: an open file outlives its name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mark = self._now()
+
+    def check(self) -> None:
+        """Raise IndexNotFoundError if the database was removed or replaced."""
+        if self._now() != self._mark:
+            raise IndexNotFoundError(
+                f"the index at {self._path} was removed or replaced while it was open. "
+                "Open it again, or restore a backup."
+            )
+
+    def _now(self) -> tuple[int, int] | None:
+        try:
+            status = (self._path / DATABASE).stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
 def refuse_missing(path: Path) -> None:
     """Raise IndexNotFoundError unless a directory with a database is there."""
     if path.exists() and not path.is_dir():

@@ -18,7 +18,7 @@ from yusa.storage.files import SEGMENTS, Verified, sync_directory
 from yusa.storage.lock import writer_lock
 from yusa.storage.migrate import migrate
 from yusa.storage.network import refuse_network
-from yusa.storage.opening import Unchanging, format_version, open_reader, refuse_missing
+from yusa.storage.opening import SameDatabase, Unchanging, format_version, open_reader, refuse_missing
 from yusa.storage.publish import Publisher
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshots
@@ -45,6 +45,7 @@ class Store:
         # Its one connection lives as long as the lock is held; the engine stays for the statements it has compiled.
         self._writer_engine = writer_engine(path)
         self._unchanging = unchanging
+        self._same = SameDatabase(path)
         self._verified = Verified(state.index_id)
         self._snapshots = Snapshots(path, settings, self._verified)
         self._filters = FilterCache()
@@ -231,6 +232,7 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
+        self._same.check()
         if self._unchanging is not None:
             self._unchanging.check()
         with self._engine.connect() as connection:
@@ -240,12 +242,13 @@ class Store:
 
     @contextmanager
     def _writing(self, wait: float) -> Iterator[tuple[Connection, Publisher]]:
-        refuse_missing(self.path)
+        self._same.check()
         with writer_lock(self.path, wait=wait), translated(self.path), self._writer_engine.connect() as connection:
             publisher = Publisher(self.path, self.settings, connection, self._verified, self._snapshots.damaged)
             publisher.find_damaged()
             yield connection, publisher
             checkpoint(connection)
+            self._same.check()
 
 
 def _fill(connection: Connection, settings: Settings) -> None:

@@ -52,7 +52,7 @@ def create(
     Raises:
         IndexExistsError: `path` holds an index already.
         EncoderError: the encoder cannot be loaded or does not have this pooling.
-        UsageError: `passage_tokens` or `overlap` make no sense.
+        UsageError: `passage_tokens`, `overlap` or `vector_dtype` make no sense.
     """
     path = Path(path)
     if not 0 <= overlap < passage_tokens:
@@ -60,6 +60,8 @@ def create(
             f"overlap must be at least 0 and less than passage_tokens; got overlap {overlap}, "
             f"passage_tokens {passage_tokens}"
         )
+    if vector_dtype not in ("float16", "float32"):
+        raise UsageError(f"vector_dtype must be 'float16' or 'float32', not {vector_dtype!r}")
     Store.require_free(path)
     loaded = _load(encoder, pooling=pooling, max_length=max_length, prompts=prompts, device=device)
     from yusa.encoder.probes import PROBE_IS_QUERY, PROBE_TEXTS, probe_vectors
@@ -166,7 +168,7 @@ class Index:
 
     def add(
         self,
-        documents: Source | Iterable[Source] | Iterable[Document | Mapping[str, Any]],
+        documents: Source | Sequence[Source] | Iterable[Document | Mapping[str, Any]],
         *,
         source: str = "python",
         prune: bool = False,
@@ -329,7 +331,7 @@ class Index:
         self.close()
 
 
-def _sources(documents: Source | Iterable[Source] | Iterable[Document | Mapping[str, Any]], name: str) -> list[Source]:
+def _sources(documents: Source | Sequence[Source] | Iterable[Document | Mapping[str, Any]], name: str) -> list[Source]:
     if isinstance(documents, Source):
         return [documents]
     if isinstance(documents, list | tuple) and documents and all(isinstance(item, Source) for item in documents):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -224,3 +225,26 @@ def test_public_names() -> None:
     assert all(getattr(yusa.storage, name) for name in yusa.storage.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Stroe'"):
         _ = yusa.storage.Stroe
+
+
+def test_an_index_that_is_removed_while_open_is_no_longer_answered_from(tmp_path: Path) -> None:
+    store = filled(tmp_path / "index", range(3))
+    shutil.rmtree(tmp_path / "index")
+    with pytest.raises(IndexNotFoundError, match="was removed or replaced while it was open"), store.read():
+        pass
+    with pytest.raises(IndexNotFoundError, match="was removed or replaced while it was open"), store.write():
+        pass
+    store.close()
+
+
+def test_writing_into_a_removed_index_does_not_end_well(tmp_path: Path) -> None:
+    store = filled(tmp_path / "index", range(3))
+
+    def write() -> None:
+        with store.write() as writer:
+            shutil.rmtree(tmp_path / "index")
+            writer.delete(["1"])
+
+    with pytest.raises(IndexNotFoundError, match="was removed or replaced while it was open"):
+        write()
+    store.close()

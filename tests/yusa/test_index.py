@@ -126,6 +126,12 @@ def test_create_refuses_senseless_passages(
     assert not (tmp_path / "x").exists()
 
 
+def test_create_refuses_vectors_that_would_be_cut_to_nothing(tmp_path: Path, encoder: StubEncoder) -> None:
+    with pytest.raises(UsageError, match="vector_dtype must be 'float16' or 'float32', not 'int8'"):
+        yusa.create(tmp_path / "new", encoder=encoder, vector_dtype="int8")  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
+
+
 def test_another_encoder_object_is_refused_at_once(index: yusa.Index) -> None:
     with pytest.raises(EncoderMismatchError, match=r"weights \('stub-'.*'stub-other'"):
         yusa.open(index.path, encoder=StubEncoder(dimension=32, seed="other"))

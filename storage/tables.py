@@ -24,9 +24,6 @@ from sqlalchemy import (
 
 FORMAT_VERSION: Final = 1
 
-TEXT_KIND: Final = 0
-NUMBER_KIND: Final = 1
-BOOLEAN_KIND: Final = 2
 
 # Text compares by code point everywhere; SQLite's default (BINARY over UTF-8) does already.
 _Text = Text().with_variant(Text(collation="C"), "postgresql")

@@ -34,12 +34,10 @@ class Allowed:
 
     Attributes:
         vector_ids: int64, ascending.
-        documents: how many documents pass, those without a passage included.
     """
 
     sequence: int
     vector_ids: Ids
-    documents: int
 
 
 class FilterCache:
@@ -130,15 +128,13 @@ class View:
         key = (repr(tree), self.sequence)
         answer = self._filters.get(key)
         if answer is None:
-            passing = compile_filter(tree).subquery()
-            documents = self._connection.execute(select(func.count()).select_from(passing)).scalar_one()
             ids = self._connection.execute(
                 select(t.passage.c.vector_id).where(
-                    t.passage.c.document.in_(select(passing.c[0])),
+                    t.passage.c.document.in_(compile_filter(tree)),
                     t.passage.c.encoding_id == self._snapshot.encoding_id,
                 )
             ).scalars()
-            answer = Allowed(self.sequence, np.sort(np.fromiter(ids, dtype=np.int64)), int(documents))
+            answer = Allowed(self.sequence, np.sort(np.fromiter(ids, dtype=np.int64)))
             self._filters.put(key, answer)
         return answer
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RESULTS = Path(__file__).parent / "results" / "storage.json"
+from benchmarks.report import write
+
 DOCUMENTS = 100_000
 TAIL = 20_000
 DIMENSION = 384
@@ -36,9 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.directory) as folder:
         result = measure(Path(folder), documents=arguments.documents)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
+    print(write("storage", result))
 
 
 def measure(folder: Path, *, documents: int = DOCUMENTS) -> dict[str, Any]:

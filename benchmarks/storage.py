@@ -1,7 +1,7 @@
 """Storage at 100,000 documents with ready vectors: `python -m benchmarks.storage`.
 
-Ingest with three attributes and one 384-d passage each, opening, exact search over segments with 1 % deleted and a tail
-of 20,000, peak memory, and beside it the same rows through plain sqlite3.
+Ingest with three attributes and one 384-d passage each, opening, exact search with 1 % deleted and the last 20,000 in
+the tail, peak memory, and beside it the same rows through plain sqlite3 (no attributes, hashes or foreign keys).
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import resource
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import write
+
+if TYPE_CHECKING:
+    from yusa.storage import Store
 
 DOCUMENTS = 100_000
 TAIL = 20_000
@@ -57,26 +60,16 @@ def measure(folder: Path, *, documents: int = DOCUMENTS) -> dict[str, Any]:
     load_before = os.getloadavg()[0]
     result: dict[str, Any] = {"documents": documents, "dimension": DIMENSION, "batch": BATCH, "cores": os.cpu_count()}
     store = Store.create(folder / "index", settings)
-    seconds = processor = 0.0
-    with store.write() as writer:
-        for batch in batches(documents, seed=SEED):
-            started, used = time.perf_counter(), time.process_time()
-            writer.put(batch)
-            seconds += time.perf_counter() - started
-            processor += time.process_time() - used
-        started, used = time.perf_counter(), time.process_time()
-    seconds += time.perf_counter() - started
-    processor += time.process_time() - used
-    result["ingest_documents_per_second"] = round(documents / seconds)
-    result["ingest_processor_microseconds_per_document"] = round(processor / documents * 1e6, 1)
+    seconds, processor = _ingest(store, batches(documents - TAIL, seed=SEED))
+    store.compact()
     store.close()
-
     result["open_first_seconds"] = round(_open_seconds(folder / "index"), 3)
     store = Store.open(folder / "index")
+    more_seconds, more_processor = _ingest(store, batches(TAIL, seed=SEED + 1, start=documents - TAIL))
+    result["ingest_documents_per_second"] = round(documents / (seconds + more_seconds))
+    result["ingest_processor_microseconds_per_document"] = round((processor + more_processor) / documents * 1e6, 1)
     with store.write() as writer:
-        for batch in batches(TAIL, seed=SEED + 1, start=documents):
-            writer.put(batch)
-        writer.delete([f"document-{i}" for i in range(0, documents + TAIL, 100)])
+        writer.delete([f"document-{i}" for i in range(0, documents, 100)])
     store.close()
     result["open_with_tail_seconds"] = round(_open_seconds(folder / "index"), 3)
 
@@ -105,6 +98,19 @@ def measure(folder: Path, *, documents: int = DOCUMENTS) -> dict[str, Any]:
     }
     store.close()
     return result
+
+
+def _ingest(store: Store, made: Iterable[list[Any]]) -> tuple[float, float]:
+    """Wall and processor seconds from the first commit to the released lock, segments included."""
+    seconds = processor = 0.0
+    with store.write() as writer:
+        for batch in made:
+            started, used = time.perf_counter(), time.process_time()
+            writer.put(batch)
+            seconds += time.perf_counter() - started
+            processor += time.process_time() - used
+        started, used = time.perf_counter(), time.process_time()
+    return seconds + time.perf_counter() - started, processor + time.process_time() - used
 
 
 def vectors(count: int, generator: np.random.Generator) -> NDArray[np.float32]:

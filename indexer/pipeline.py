@@ -23,7 +23,7 @@ from yusa.indexer.source import Source
 if TYPE_CHECKING:
     from yusa.storage import Settings, Writer
 
-WINDOW_TOKENS = 16_384
+WINDOW_TOKENS = 32_768
 WINDOW_CHARACTERS = 8_000_000
 """Of the documents of a window: those whose vectors are there already cost memory, but no tokens."""
 CHUNKS_WAITING = 4

@@ -55,8 +55,8 @@ def run(
         rejects: where rejected rows are written as JSON lines, if there are any: file, line, id, reason, raw. In a
             folder that is indexed it is left out.
         wait: seconds to wait for another writer.
-        window_tokens, window_documents: how much is encoded between two commits; by default 16,384 tokens on a CPU,
-            some five seconds of work, and sixteen times as many on another device.
+        window_tokens, window_documents: how much is encoded between two commits; by default 32,768 tokens on a CPU,
+            some ten seconds of work, and sixteen times as many on another device.
 
     Raises:
         IndexLockedError: another process is writing.

@@ -46,7 +46,7 @@ class Fingerprint:
     def differences(self, other: Fingerprint) -> list[str]:
         """The parts in which `other` differs, each as "part (this value, other value)"."""
         return [
-            f"{f.name} ({_shown(getattr(self, f.name))} here, {_shown(getattr(other, f.name))} there)"
+            f"{f.name} ({_shown(getattr(self, f.name))} and {_shown(getattr(other, f.name))})"
             for f in fields(self)
             if getattr(self, f.name) != getattr(other, f.name)
         ]

@@ -28,8 +28,8 @@ def require_same_encoder(encoder: SentenceEncoder, settings: Settings, index: Pa
     differences = made_with.differences(encoder.fingerprint)
     if differences:
         raise EncoderMismatchError(
-            f"the index {index} was made with {settings.encoder}; {encoder.name} is another encoder: "
-            f"{'; '.join(differences)} (index first, then this encoder). "
+            f"the index {index} was made with {settings.encoder}; {encoder.name}, as it was asked for, differs: "
+            f"{'; '.join(differences)} (the index first). "
             f"Leave --encoder, --pooling and prompts out to use the index's own, or make a new index."
         )
 

@@ -114,6 +114,11 @@ def split_number(value: float) -> tuple[float, str | None]:
     return nearest, f"{rest:0{len(f'{2 * gap:x}')}x}"
 
 
+def join_number(nearest: float, rest: str | None) -> float:
+    """The inverse of `split_number`."""
+    return nearest if rest is None else int(nearest) + int(rest, 16) - int(math.ulp(nearest))
+
+
 def check_text(text: str) -> str:
     """The text in NFC.
 

@@ -14,7 +14,9 @@ from sqlalchemy import Connection, delete, insert, select
 from yusa.storage import files
 from yusa.storage import tables as t
 from yusa.storage.files import DamagedFileError, FileSum, Verified
+from yusa.storage.lexicon import cover_tail, segment_block, segment_postings
 from yusa.storage.parts import IDS_SUFFIX, VECTORS_SUFFIX, write_ids, write_vectors
+from yusa.storage.postings import POSTINGS_SUFFIX, TermSource, save
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import read_vectors
 from yusa.storage.state import Segment, State, reach, read_segments, read_state, write_state
@@ -44,10 +46,17 @@ class Publisher:
     """Builds and replaces segments for one writer."""
 
     def __init__(
-        self, directory: Path, settings: Settings, connection: Connection, verified: Verified, damaged: set[int]
+        self,
+        directory: Path,
+        settings: Settings,
+        connection: Connection,
+        verified: Verified,
+        damaged: set[int],
+        source: TermSource,
     ) -> None:
         self._directory = directory
         self._settings = settings
+        self._source = source
         self._connection = connection
         self._verified = verified
         self._damaged = damaged
@@ -65,14 +74,26 @@ class Publisher:
                 try:
                     self._verified.check(path, expected)
                 except (FileNotFoundError, DamagedFileError) as error:
-                    _log.warning("segment %d of %s is rebuilt: %s", segment.id, self._directory, error)
-                    self._damaged.add(segment.id)
+                    self._found_damaged(segment, error)
+            if segment.count and segment.id not in self._damaged:
+                try:
+                    segment_block(self._directory, segment, self._source, self._verified)
+                except (FileNotFoundError, DamagedFileError) as error:
+                    self._found_damaged(segment, error)
         files.sweep(self._directory, current)
+
+    def _found_damaged(self, segment: Segment, error: Exception) -> None:
+        _log.warning("segment %d of %s is rebuilt: %s", segment.id, self._directory, error)
+        self._damaged.add(segment.id)
 
     def maintain(self) -> None:
         """Rewrite until no segment is damaged or mostly dead, the tail is short and the sizes are tiered."""
         while self._run_next(compact=False):
             pass
+        with self._connection.begin():
+            state = read_state(self._connection)
+            first = reach(read_segments(self._connection, state.encoding_id)) + 1
+            cover_tail(self._connection, state.encoding_id, self._source, first, state.next_vector_id - 1)
 
     def compact(self) -> None:
         """Rewrite what is dead or unmerged, the tail included, into as few segments as their size allows."""
@@ -138,9 +159,21 @@ class Publisher:
             files.sync_directory(self._directory)
         vectors_path = files.segment_path(self._directory, state.next_segment, VECTORS_SUFFIX)
         ids_path = files.segment_path(self._directory, state.next_segment, IDS_SUFFIX)
+        postings_path = files.segment_path(self._directory, state.next_segment, POSTINGS_SUFFIX)
+        block = segment_postings(
+            self._connection,
+            state,
+            step.replaced,
+            ids,
+            step.last,
+            directory=self._directory,
+            source=self._source,
+            verified=self._verified,
+        )
         sums = {
             VECTORS_SUFFIX: files.write_file(vectors_path, lambda sink: write_vectors(index, sink)),
             IDS_SUFFIX: files.write_file(ids_path, lambda sink: write_ids(ids, sink)),
+            POSTINGS_SUFFIX: files.write_file(postings_path, lambda sink: save(block, sink)),
         }
         files.sync_directory(folder)
         return len(ids), sums
@@ -153,6 +186,9 @@ class Publisher:
         connection.execute(delete(t.segment_file).where(t.segment_file.c.segment_id.in_(old)))
         connection.execute(delete(t.segment).where(t.segment.c.id.in_(old)))
         connection.execute(delete(t.deletion).where(t.deletion.c.vector_id.between(step.first, step.last)))
+        connection.execute(
+            delete(t.block).where(t.block.c.encoding_id == state.encoding_id, t.block.c.last_id <= step.last)
+        )
         sequence = state.sequence + 1
         connection.execute(
             insert(t.segment).values(

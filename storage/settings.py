@@ -30,6 +30,7 @@ class Settings:
         provenance: shown, never compared.
         passage_tokens: token budget of a passage.
         overlap: tokens two neighbouring passages share.
+        analyzer: name of what the terms of keyword search are taken by.
         probe_texts: the fixed texts.
         probe_is_query: for each of them whether it is encoded as a query.
         probe_vectors: float32 (len(probe_texts), dimension).
@@ -43,6 +44,7 @@ class Settings:
     passage_tokens: int
     overlap: int
     vector_dtype: VectorType = "float16"
+    analyzer: str = "standard"
     probe_texts: tuple[str, ...] = ()
     probe_is_query: tuple[bool, ...] = ()
     probe_vectors: NDArray[np.float32] = field(default_factory=_no_probes)

@@ -63,7 +63,10 @@ def read_stats(directory: Path, connection: Connection) -> Stats:
         _size(path) for path in (directory / files.SEGMENTS).glob(".*.tmp")
     )
     dead = sum(segment.dead for segment in segments)
-    dead_bytes = dead * (settings.vector_bytes + 8)
+    dead_bytes = sum(
+        segment.dead * sum(file.bytes for file in segment.files.values()) // max(1, segment.count)
+        for segment in segments
+    )
     return Stats(
         sequence=state.sequence,
         format_version=state.format_version,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -15,10 +15,12 @@ from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
 from yusa.storage.database import DATABASE, checkpoint, translated, writer_engine
 from yusa.storage.files import SEGMENTS, Verified, sync_directory
+from yusa.storage.lexicon import Lexicon
 from yusa.storage.lock import writer_lock
 from yusa.storage.migrate import migrate
 from yusa.storage.network import refuse_network
 from yusa.storage.opening import SameDatabase, Unchanging, format_version, open_reader, refuse_missing
+from yusa.storage.postings import TermSource
 from yusa.storage.publish import Publisher
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshots
@@ -36,7 +38,13 @@ class Store:
     """An open index directory; safe to use from many threads and beside other processes."""
 
     def __init__(
-        self, path: Path, engine: Engine, state: State, settings: Settings, unchanging: Unchanging | None
+        self,
+        path: Path,
+        engine: Engine,
+        state: State,
+        settings: Settings,
+        unchanging: Unchanging | None,
+        source: TermSource,
     ) -> None:
         """Use `create` or `open`."""
         self.path = path
@@ -48,17 +56,23 @@ class Store:
         self._same = SameDatabase(path)
         self._verified = Verified(state.index_id)
         self._snapshots = Snapshots(path, settings, self._verified)
+        self._source = source
+        self._lexicon = Lexicon(path, source, self._verified)
         self._filters = FilterCache()
 
     @classmethod
-    def create(cls, path: Path, settings: Settings) -> Store:
+    def create(cls, path: Path, settings: Settings, analyzers: Callable[[str], TermSource]) -> Store:
         """Make an empty index. A creation that was killed leaves nothing that stands in the way of the next.
+
+        Args:
+            analyzers: gives the keyword analyzer of a name; the settings have the name.
 
         Raises:
             IndexExistsError: there is an index, or something else, at this path.
             StorageError: the directory cannot be written or lies on a network file system.
         """
         path = Path(path)
+        analyzers(settings.analyzer)
         cls.require_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -77,7 +91,7 @@ class Store:
                 engine.dispose()
             sync_directory(path)
             sync_directory(path.absolute().parent)
-        return cls.open(path)
+        return cls.open(path, analyzers)
 
     @classmethod
     def require_free(cls, path: Path) -> None:
@@ -124,8 +138,11 @@ class Store:
             return True
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Path, analyzers: Callable[[str], TermSource]) -> Store:
         """Open an index; one of an older format is migrated first.
+
+        Args:
+            analyzers: gives the keyword analyzer of a name; the index has the name.
 
         Raises:
             IndexNotFoundError: there is no index at this path.
@@ -149,10 +166,12 @@ class Store:
                         t.encoding.c.id == state.encoding_id
                     )
                 ).one()
+            settings = Settings.from_row(*row)
+            source = analyzers(settings.analyzer)
         except BaseException:
             engine.dispose()
             raise
-        return cls(path, engine, state, Settings.from_row(*row), unchanging)
+        return cls(path, engine, state, settings, unchanging, source)
 
     @contextmanager
     def read(self) -> Iterator[View]:
@@ -176,7 +195,7 @@ class Store:
                     break
                 transaction.rollback()
             try:
-                yield View(connection, snapshot, self.settings, self._filters)
+                yield View(connection, state, snapshot, self.settings, self._filters, self._lexicon)
             finally:
                 transaction.rollback()
 
@@ -192,7 +211,7 @@ class Store:
             StorageError: the index cannot be written.
         """
         with self._writing(wait) as (connection, publisher):
-            writer = Writer(self.path, self.settings, connection, publisher)
+            writer = Writer(self.path, self.settings, connection, publisher, self._source)
             yield writer
             writer.maintain()
 
@@ -208,7 +227,7 @@ class Store:
             deep: check every row, vector and file instead of sizes, counts and a sample.
         """
         with translated(self.path), self._reading() as connection, connection.begin():
-            return verify(self.path, connection, self.settings, self._verified, deep=deep)
+            return verify(self.path, connection, self.settings, self._verified, self._source, deep=deep)
 
     def compact(self, *, wait: float = 0.0) -> CompactReport:
         """Merge the segments and give the space of what was deleted back; searches go on meanwhile."""
@@ -229,6 +248,7 @@ class Store:
         """Close the connections; views must have ended."""
         self._engine.dispose()
         self._snapshots.forget()
+        self._lexicon.forget()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -244,7 +264,9 @@ class Store:
     def _writing(self, wait: float) -> Iterator[tuple[Connection, Publisher]]:
         self._same.check()
         with writer_lock(self.path, wait=wait), translated(self.path), self._writer_engine.connect() as connection:
-            publisher = Publisher(self.path, self.settings, connection, self._verified, self._snapshots.damaged)
+            publisher = Publisher(
+                self.path, self.settings, connection, self._verified, self._snapshots.damaged, self._source
+            )
             publisher.find_damaged()
             yield connection, publisher
             checkpoint(connection)

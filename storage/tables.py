@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 
 # Text compares by code point everywhere; SQLite's default (BINARY over UTF-8) does already.
@@ -53,6 +53,14 @@ encoding = Table(
     Column("id", Integer, primary_key=True),
     Column("settings", _Text, nullable=False),
     Column("probe_vectors", LargeBinary, nullable=False),
+)
+
+# The choice that tuning made, as JSON: one for each encoding, because another encoder wants another weight.
+tuning = Table(
+    "tuning",
+    metadata,
+    Column("encoding_id", Integer, ForeignKey("encoding.id"), primary_key=True, autoincrement=False),
+    Column("choice", _Text, nullable=False),
 )
 
 source = Table(
@@ -143,6 +151,19 @@ segment_file = Table(
     Column("suffix", _Text, primary_key=True),
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", _Text, nullable=False),
+)
+
+# Keyword postings of the tail: each row stands for a range of vector ids, as one or more commits wrote them. Those of a
+# segment stand in its file; a row is deleted when a segment that reaches beyond it becomes current.
+block = Table(
+    "block",
+    metadata,
+    Column("first_id", _Id, primary_key=True, autoincrement=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("encoding_id", Integer, ForeignKey("encoding.id"), nullable=False),
+    Column("analyzer", _Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
 )
 
 log = Table(

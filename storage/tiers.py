@@ -25,3 +25,27 @@ def merge_start(sizes: Sequence[int], *, factor: int, largest: int) -> int | Non
             start = position
         after += size
     return start
+
+
+def run_start(sizes: Sequence[int], *, width: int = 16) -> int | None:
+    """Where the last run of `width` or more pieces of about equal size starts, or None while it is shorter.
+
+    Merging such runs rewrites a piece once for every factor of `width` in size and leaves less than `width` pieces of
+    each magnitude.
+
+    Args:
+        sizes: oldest first.
+    """
+    start = len(sizes)
+    level = _magnitude(sizes[-1], width) if sizes else 0
+    while start > 0 and _magnitude(sizes[start - 1], width) <= level:
+        start -= 1
+    return start if len(sizes) - start >= width else None
+
+
+def _magnitude(size: int, width: int) -> int:
+    magnitude = 0
+    while size >= width:
+        size //= width
+        magnitude += 1
+    return magnitude

@@ -15,13 +15,16 @@ from sqlalchemy.exc import DBAPIError
 from yusa.storage import tables as t
 from yusa.storage.attributes import attribute_rows
 from yusa.storage.files import DamagedFileError, Verified
-from yusa.storage.parts import Part
+from yusa.storage.lexicon import analyzed, segment_block, tail_blocks
+from yusa.storage.parts import Flags, Ids, Part
+from yusa.storage.postings import Block, TermSource, merged, same_postings
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import check_sample, deleted_between, load_segment, unpack
 from yusa.storage.state import Segment, State, reach, read_segments, read_state
 
 _ROWS = 5000
 _SHOWN = 100
+_SAMPLE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,13 @@ class VerifyReport:
 
 
 def verify(
-    directory: Path, connection: Connection, settings: Settings, verified: Verified, *, deep: bool
+    directory: Path,
+    connection: Connection,
+    settings: Settings,
+    verified: Verified,
+    source: TermSource,
+    *,
+    deep: bool,
 ) -> VerifyReport:
     """Check the commit that a read transaction sees."""
     state = read_state(connection)
@@ -63,6 +72,8 @@ def verify(
     for segment in segments:
         if segment.count:
             repairable += _segment_problems(directory, connection, segment, settings, verified, deep=deep)
+            repairable += _postings_problems(directory, connection, state, segment, verified, source, deep=deep)
+    repairable += _tail_problems(connection, state, reach(segments) + 1, source, deep=deep)
     return VerifyReport(
         deep=deep,
         documents=int(connection.execute(select(func.count(t.document.c.key))).scalar_one()),
@@ -182,6 +193,61 @@ def _segment_problems(
         yield f"segment {segment.id}: a file is missing ({error.filename or error})"
     except (DamagedFileError, DBAPIError) as error:
         yield f"segment {segment.id}: {error}"
+
+
+def _postings_problems(
+    directory: Path,
+    connection: Connection,
+    state: State,
+    segment: Segment,
+    verified: Verified,
+    source: TermSource,
+    *,
+    deep: bool,
+) -> Iterator[str]:
+    try:
+        block = segment_block(directory, segment, source, verified, again=deep)
+    except FileNotFoundError as error:
+        yield f"segment {segment.id}: a file is missing ({error.filename or error})"
+    except DamagedFileError as error:
+        yield f"segment {segment.id}: {error}"
+    else:
+        dead = deleted_between(connection, segment.first_id, segment.last_id)
+        yield from _differing(connection, state, f"segment {segment.id}", [(block, None)], dead, source, deep=deep)
+
+
+def _tail_problems(
+    connection: Connection, state: State, first: int, source: TermSource, *, deep: bool
+) -> Iterator[str]:
+    last = state.next_vector_id - 1
+    if first <= last:
+        blocks = tail_blocks(connection, state.encoding_id, source, first, last)
+        dead = deleted_between(connection, first, last)
+        yield from _differing(connection, state, "the tail", blocks, dead, source, deep=deep)
+
+
+def _differing(
+    connection: Connection,
+    state: State,
+    where: str,
+    blocks: list[tuple[Block, Flags | None]],
+    dead: Ids,
+    source: TermSource,
+    *,
+    deep: bool,
+) -> Iterator[str]:
+    """Compare postings with the terms of the texts: of a sample, or of all live passages."""
+    for block, flags in blocks:
+        live = ~np.isin(block.ids, dead)
+        ids = block.ids[live if flags is None else live & flags]
+        step = 1 if deep else max(1, len(ids) // _SAMPLE)
+        ids = ids[::step]
+        for start in range(0, len(ids), _ROWS):
+            chosen = ids[start : start + _ROWS]
+            expected = analyzed(connection, state.encoding_id, source, chosen.tolist())
+            if not same_postings(merged([(block, np.isin(block.ids, chosen))]), expected):
+                yield f"{where}: the keyword postings are not those of the texts"
+                return
 
 
 def _check_all(connection: Connection, part: Part) -> None:

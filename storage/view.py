@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +14,19 @@ from sqlalchemy import Connection, Select, func, select
 
 from yusa.errors import StorageError, UsageError
 from yusa.storage import tables as t
+from yusa.storage.bm25 import Keywords
 from yusa.storage.database import chunks
+from yusa.storage.facets import FacetValue, facet_counts
 from yusa.storage.filter_sql import compile_filter
 from yusa.storage.filters import Filter
+from yusa.storage.lexicon import Lexicon
 from yusa.storage.lookup import held, source_ids, storable
 from yusa.storage.parts import Flags, Ids
 from yusa.storage.ranking import Scores, best, exact_scores, gather, scan
-from yusa.storage.records import Document, DocumentRow, Known, PassageRow
+from yusa.storage.records import Document, DocumentRow, Json, Known, PassageRow
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshot
+from yusa.storage.state import State
 
 _EXACT = 2000
 _CACHED_FILTERS = 16
@@ -63,8 +67,19 @@ class FilterCache:
 class View:
     """Reads of one commit. It belongs to the thread that opened it and ends with its `with` block."""
 
-    def __init__(self, connection: Connection, snapshot: Snapshot, settings: Settings, filters: FilterCache) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        state: State,
+        snapshot: Snapshot,
+        settings: Settings,
+        filters: FilterCache,
+        lexicon: Lexicon,
+    ) -> None:
         self._connection = connection
+        self._state = state
+        self._lexicon = lexicon
+        self._keyword_scores: dict[tuple[tuple[str, float], ...], list[Scores]] = {}
         self._snapshot = snapshot
         self._settings = settings
         self._filters = filters
@@ -101,10 +116,7 @@ class View:
             raise UsageError(f"queries must have the shape (n, {self._settings.dimension}), not {queries.shape}")
         if not np.isfinite(queries).all():
             raise UsageError("a query vector holds a value that is not a finite number")
-        if allowed is not None and allowed.sequence != self.sequence:
-            raise UsageError("`allowed` belongs to another commit; compute it in this view")
-        if count < 1:
-            raise UsageError(f"count must be at least 1, not {count}")
+        self._check(count, allowed)
         parts = [part for part in self._snapshot.parts if part.live_count]
         if allowed is None:
             return scan(parts, [part.live for part in parts], queries, count)
@@ -117,6 +129,78 @@ class View:
             )
         flags: list[Flags | None] = [part.among(allowed.vector_ids) for part in parts]
         return scan(parts, flags, queries, count)
+
+    def lexical(
+        self, queries: Sequence[Mapping[str, float]], count: int, allowed: Allowed | None = None
+    ) -> tuple[Scores, Ids]:
+        """The `count` best passages by BM25 over title and text, of those that hold a term of the query.
+
+        Args:
+            queries: weights by term.
+            allowed: only these ids; from this view.
+
+        Returns:
+            float32 (q, count) scores, best first, and int64 (q, count) vector ids, as `search` gives them.
+
+        Raises:
+            UsageError: `count` below 1; `allowed` of another commit.
+        """
+        self._check(count, allowed)
+        ids = None if allowed is None else allowed.vector_ids
+        answers = [self._keywords.best(self._scores(query), count, ids) for query in queries]
+        return (
+            np.array([scores for scores, _ in answers], dtype=np.float32).reshape(len(queries), count),
+            np.array([found for _, found in answers], dtype=np.int64).reshape(len(queries), count),
+        )
+
+    def lexical_scores(self, query: Mapping[str, float], vector_ids: Sequence[int] | Ids) -> Scores:
+        """BM25 of the passages of ascending ids, float32 (n,); 0 where no term stands."""
+        return self._keywords.of(self._scores(query), np.asarray(vector_ids, dtype=np.int64))
+
+    def dense_scores(self, query: NDArray[np.float32], vector_ids: Sequence[int] | Ids) -> Scores:
+        """Inner products of a query (dimension,) with the vectors of ids, float32 (n,), as `search` scores them.
+
+        Raises:
+            StorageError: an id is not in the index.
+        """
+        return exact_scores(query, self.vectors(vector_ids))
+
+    def holding(self, terms: Sequence[str]) -> Ids:
+        """Ascending ids of the passages that hold every one of the terms; of all passages if there are none."""
+        return self._keywords.holding(terms)
+
+    def terms_from(self, prefix: str) -> list[str]:
+        """The index's terms that begin with `prefix`, sorted; of a long one what stands for it in a query."""
+        return self._keywords.terms_from(prefix)
+
+    def select(self, vector_ids: Sequence[int] | Ids) -> Allowed:
+        """Any ids as what `search` and `lexical` may look at in this commit."""
+        return Allowed(self.sequence, np.unique(np.asarray(vector_ids, dtype=np.int64)))
+
+    def texts(self, vector_ids: Iterable[int]) -> dict[int, tuple[str | None, str]]:
+        """Title and text of passages, by vector id; ids that are not in the index are left out."""
+        found: dict[int, tuple[str | None, str]] = {}
+        for chunk in chunks([int(i) for i in vector_ids]):
+            for vector_id, title, text in self._connection.execute(_TEXTS.where(t.passage.c.vector_id.in_(chunk))):
+                found[vector_id] = (title, text)
+        return found
+
+    def facets(self, field: str, allowed: Allowed | None = None) -> list[tuple[FacetValue, int]]:
+        """The values of a field with the number of documents that have them, the most frequent first.
+
+        Args:
+            allowed: counts only documents with a passage among these; from this view.
+        """
+        self._check(1, allowed)
+        keys = None if allowed is None else self._keys(allowed)
+        return facet_counts(self._connection, field, keys)
+
+    def tuned(self) -> Mapping[str, Json]:
+        """The choice that tuning stored for this encoding, `{}` if none."""
+        statement = select(t.tuning.c.choice).where(t.tuning.c.encoding_id == self._state.encoding_id)
+        stored = self._connection.execute(statement).scalar_one_or_none()
+        choice: dict[str, Json] = json.loads(stored) if stored else {}
+        return choice
 
     def allowed(self, tree: Filter) -> Allowed:
         """The vectors of the documents that pass a filter.
@@ -192,6 +276,27 @@ class View:
             raise StorageError(f"there is no vector {missing} in the index at sequence {self.sequence}; search again")
         return rows.astype(np.float32)[inverse].reshape(len(wanted), self._settings.dimension)
 
+    @property
+    def _keywords(self) -> Keywords:
+        return self._lexicon.at(self._connection, self._state, self._snapshot)
+
+    def _scores(self, query: Mapping[str, float]) -> list[Scores]:
+        key = tuple(query.items())
+        if key not in self._keyword_scores:
+            self._keyword_scores = {key: self._keywords.scores(query)}
+        return self._keyword_scores[key]
+
+    def _keys(self, allowed: Allowed) -> Ids:
+        """Keys of the documents that the ids belong to, ascending."""
+        owners = np.array(self._connection.execute(_OWNERS).all(), dtype=np.int64).reshape(-1, 2)
+        return np.unique(owners[np.isin(owners[:, 0], allowed.vector_ids), 1])
+
+    def _check(self, count: int, allowed: Allowed | None) -> None:
+        if allowed is not None and allowed.sequence != self.sequence:
+            raise UsageError("`allowed` belongs to another commit; compute it in this view")
+        if count < 1:
+            raise UsageError(f"count must be at least 1, not {count}")
+
     def _documents(self, statement: Select[int, str, str, str | None, str, str, int]) -> dict[int, DocumentRow]:
         return {
             key: DocumentRow(
@@ -205,6 +310,12 @@ class View:
 
 
 _PASSAGES = select(t.passage.c.vector_id, t.passage.c.document, t.passage.c.ordinal, t.passage.c.start, t.passage.c.end)
+_OWNERS = select(t.passage.c.vector_id, t.passage.c.document)
+_TEXTS = select(
+    t.passage.c.vector_id,
+    t.document.c.title,
+    func.substr(t.document.c.text, t.passage.c.start + 1, t.passage.c.end - t.passage.c.start),
+).join(t.document, t.document.c.key == t.passage.c.document)
 _DOCUMENTS = select(
     t.document.c.key,
     t.document.c.id,

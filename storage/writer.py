@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from yusa.errors import StorageError
 from yusa.storage import publish
 from yusa.storage import tables as t
 from yusa.storage.database import chunks, translated
+from yusa.storage.lexicon import add_block, keyword_text
 from yusa.storage.lookup import held, source_ids
+from yusa.storage.postings import Block, TermSource, build
 from yusa.storage.publish import Publisher
-from yusa.storage.records import Encoded, Entry, Known, Passage
+from yusa.storage.records import Encoded, Entry, Json, Known, Passage
 from yusa.storage.rows import Names, Rows, known_names
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import stored_type, unpack
@@ -32,8 +35,11 @@ _PAGE = 10_000
 class Writer:
     """Changes to the index; every method that changes it commits before it returns."""
 
-    def __init__(self, directory: Path, settings: Settings, connection: Connection, publisher: Publisher) -> None:
+    def __init__(
+        self, directory: Path, settings: Settings, connection: Connection, publisher: Publisher, source: TermSource
+    ) -> None:
         self._directory = directory
+        self._source = source
         self._settings = settings
         self._publisher = publisher
         self._connection = connection
@@ -87,6 +93,7 @@ class Writer:
         for entry in entries:
             rows.add(entry, vectors)
         try:
+            block = self._block(entries)
             with translated(self._directory), self._connection.begin():
                 replaced = self._replaceable(entries)
                 self._remove(replaced)
@@ -96,6 +103,9 @@ class Writer:
                 self._insert(t.document, rows.documents)
                 self._insert(t.passage, rows.passages)
                 self._insert(t.attribute, rows.attributes)
+                if block is not None:
+                    first, last = self._state.next_vector_id, rows.state.next_vector_id - 1
+                    add_block(self._connection, self._state.encoding_id, block, first, last)
                 counts = {"documents": len(entries), "passages": len(rows.passages), "replaced": len(replaced)}
                 write_state(self._connection, rows.state, "put", counts)
         except UnicodeEncodeError as error:
@@ -115,6 +125,17 @@ class Writer:
             write_state(self._connection, after, "delete", {"documents": len(present)})
         self._state = after
         return list(present)
+
+    def tune(self, choice: Mapping[str, Json]) -> None:
+        """Store how queries are answered from now on, with the encoding it was found for; `{}` takes it back."""
+        with translated(self._directory), self._connection.begin():
+            after = replace(self._state, sequence=self._state.sequence + 1)
+            self._connection.execute(delete(t.tuning).where(t.tuning.c.encoding_id == after.encoding_id))
+            if choice:
+                stored = json.dumps(dict(choice), ensure_ascii=False, sort_keys=True)
+                self._connection.execute(insert(t.tuning).values(encoding_id=after.encoding_id, choice=stored))
+            write_state(self._connection, after, "tune", {})
+        self._state = after
 
     def ids_of(self, source: str) -> Iterator[str]:
         """The ids of a source's documents; documents may be deleted meanwhile."""
@@ -146,6 +167,16 @@ class Writer:
         tail = self._state.next_vector_id - 1 - self._reach
         if tail >= publish.TAIL_LIMIT and not self._publish_failed:
             self.maintain()
+
+    def _block(self, entries: Sequence[Entry]) -> Block | None:
+        """The keyword postings of a batch, under the vector ids its passages will have."""
+        texts = [
+            keyword_text(entry.document.title, entry.document.text[passage.start : passage.end])
+            for entry in entries
+            for passage in entry.passages
+        ]
+        first = self._state.next_vector_id
+        return build(range(first, first + len(texts)), texts, self._source) if texts else None
 
     def _replaceable(self, entries: Sequence[Entry]) -> list[int]:
         """Keys of the documents that entries replace, which must be of the same sources."""

@@ -19,6 +19,7 @@ from yusa.identity import require_same_encoder, require_same_vectors
 from yusa.indexer import Progress, Report, Source, documents_source, run
 from yusa.search.searcher import Searcher
 from yusa.storage import Settings, Store
+from yusa.text.terms import load_analyzer
 
 if TYPE_CHECKING:
     from yusa.search.hit import Hit
@@ -85,7 +86,7 @@ def create(
         probe_is_query=PROBE_IS_QUERY,
         probe_vectors=probe_vectors(loaded),
     )
-    return Index(Store.create(path, settings), lambda: loaded)
+    return Index(Store.create(path, settings, load_analyzer), lambda: loaded)
 
 
 def open(
@@ -107,7 +108,7 @@ def open(
         IndexFormatError: a newer yusa wrote it, or it is damaged.
         EncoderMismatchError: the encoder given is not the index's.
     """
-    store = Store.open(Path(path))
+    store = Store.open(Path(path), load_analyzer)
     settings = store.settings
     if encoder is not None and not isinstance(encoder, str | Path):
         given = encoder

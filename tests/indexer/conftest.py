@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from storing import create_store
 from stubs import StubEncoder
 
 from yusa.storage import Settings, Store
@@ -26,7 +27,7 @@ def store(tmp_path: Path, encoder: StubEncoder) -> Iterator[Store]:
         passage_tokens=12,
         overlap=3,
     )
-    with closing(Store.create(tmp_path / "index", settings)) as store:
+    with closing(create_store(tmp_path / "index", settings)) as store:
         yield store
 
 

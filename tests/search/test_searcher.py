@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from storing import make_settings
+from storing import create_store, make_settings
 from stubs import StubEncoder
 
 from yusa.encoder.base import SentenceEncoder
@@ -64,7 +64,7 @@ def no_encoder() -> SentenceEncoder:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.create(tmp_path / "index", make_settings(dimension=DIMENSION))
+    store = create_store(tmp_path / "index", make_settings(dimension=DIMENSION))
     yield store
     store.close()
 
@@ -87,7 +87,7 @@ class Corpus:
         self.vectors = vectors.astype(np.float16).astype(np.float32)
         self.ordinals = np.concatenate([np.arange(n % 3 + 1) for n in range(size)])
         self.alive = np.ones(size, dtype=bool)
-        self.store = Store.create(path, make_settings(dimension=DIMENSION))
+        self.store = create_store(path, make_settings(dimension=DIMENSION))
         starts = np.searchsorted(self.owners, np.arange(size + 1))
         with self.store.write() as writer:
             for first in range(0, size, 5000):

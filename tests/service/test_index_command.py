@@ -307,8 +307,8 @@ def test_the_same_relative_ids_of_two_folders_are_not_mixed_up(run: Run, tmp_pat
 def test_a_writer_that_is_not_alone_is_told_who_writes(run: Run, rows: Path, own: Path) -> None:
     write_rows(rows, [{"id": "new", "text": "list"}])
     program = (
-        "import sys\nfrom pathlib import Path\nfrom yusa.storage import Store\n"
-        f"with Store.open(Path({str(own)!r})).write():\n    print('held', flush=True)\n    sys.stdin.read()"
+        "import sys\nfrom pathlib import Path\nfrom yusa.storage.lock import writer_lock\n"
+        f"with writer_lock(Path({str(own)!r}), wait=0):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

@@ -9,18 +9,16 @@ import threading
 from pathlib import Path
 
 import pytest
-from storing import check_against, filled, make_entries, make_entry
+from storing import check_against, filled, make_entries, make_entry, open_store
 
 from yusa.errors import IndexLockedError, StorageError
-from yusa.storage import Store
 from yusa.storage.lock import writer_lock
 
 _HOLD = """
 import sys
 from pathlib import Path
-from yusa.storage import Store
-store = Store.open(Path(sys.argv[1]))
-with store.write() as writer:
+from yusa.storage.lock import writer_lock
+with writer_lock(Path(sys.argv[1]), wait=0):
     print("held", flush=True)
     sys.stdin.readline()
 print("released", flush=True)
@@ -76,7 +74,7 @@ def test_waiting_for_another_writer(tmp_path: Path) -> None:
 
 def test_threads_exclude_each_other(tmp_path: Path) -> None:
     store = filled(tmp_path / "index", range(5))
-    other = Store.open(store.path)
+    other = open_store(store.path)
     with store.write() as writer:
         for second in (store, other):
             with pytest.raises(IndexLockedError, match=f"process {os.getpid()} "), second.write():

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
-from storing import check_against, filled, make_entries
+from storing import check_against, filled, make_entries, make_entry, open_store, vector_ids
 
 from yusa.errors import IndexFormatError
-from yusa.storage import Entry, Store, tables
+from yusa.storage import Entry, tables
 from yusa.storage.database import writer_engine
 from yusa.storage.migrate import migrate, upgrade
 
@@ -21,11 +22,11 @@ def _model(numbers: range) -> dict[str, Entry]:
     return {entry.document.id: entry for entry in make_entries(numbers)}
 
 
-def test_the_first_revision_makes_the_tables(tmp_path: Path) -> None:
+def test_the_revisions_make_the_tables(tmp_path: Path) -> None:
     (tmp_path / "migrated").mkdir()
     engine = writer_engine(tmp_path / "migrated", create=True)
     with engine.begin() as connection:
-        upgrade(connection, 0, 1)
+        upgrade(connection, 0, tables.FORMAT_VERSION)
     filled(tmp_path / "made", range(1)).close()
     made = writer_engine(tmp_path / "made")
     with engine.connect() as one, made.connect() as other:
@@ -40,11 +41,11 @@ def test_the_first_revision_makes_the_tables(tmp_path: Path) -> None:
     made.dispose()
 
 
-_SECOND = """
+_THIRD = """
 import sqlalchemy as sa
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 def upgrade() -> None:
     op.add_column("document", sa.Column("language", sa.Text))
     op.execute("UPDATE document SET language = 'ko'")
@@ -55,7 +56,7 @@ def upgrade() -> None:
 def _scripts(directory: Path, fail: str = "pass") -> Path:
     scripts = directory / f"scripts {len(list(directory.iterdir()))}"
     shutil.copytree(Path(tables.__file__).parent / "migrations", scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_language.py").write_text(_SECOND.replace("FAIL", fail), encoding="utf-8")
+    (scripts / "versions" / "0003_language.py").write_text(_THIRD.replace("FAIL", fail), encoding="utf-8")
     return scripts
 
 
@@ -63,23 +64,52 @@ def test_migration_is_one_transaction_after_a_backup(tmp_path: Path) -> None:
     store = filled(tmp_path / "index", range(10))
     store.close()
     with pytest.raises(ZeroDivisionError):
-        migrate(store.path, scripts=_scripts(tmp_path, "1 / 0"), target=2)
+        migrate(store.path, scripts=_scripts(tmp_path, "1 / 0"), target=3)
     check_against(store, _model(range(10)))
     store.close()
-    saved = migrate(store.path, scripts=_scripts(tmp_path), target=2)
-    assert saved == store.path / "index.db.format-1"
-    assert migrate(store.path, scripts=_scripts(tmp_path), target=2) is None
+    saved = migrate(store.path, scripts=_scripts(tmp_path), target=3)
+    assert saved == store.path / "index.db.format-2"
+    assert migrate(store.path, scripts=_scripts(tmp_path), target=3) is None
     engine = writer_engine(store.path)
     with engine.begin() as connection:
         assert "language" in {column["name"] for column in inspect(connection).get_columns("document")}
-        assert connection.exec_driver_sql("SELECT format_version FROM state").scalar_one() == 2
+        assert connection.exec_driver_sql("SELECT format_version FROM state").scalar_one() == 3
         assert connection.exec_driver_sql("SELECT count(*) FROM document WHERE language = 'ko'").scalar_one() == 10
     engine.dispose()
-    with pytest.raises(IndexFormatError, match="format 2"):
-        Store.open(store.path)
+    with pytest.raises(IndexFormatError, match="format 3"):
+        open_store(store.path)
     (tmp_path / "old").mkdir()
     shutil.copy(saved, tmp_path / "old" / "index.db")
-    old = Store.open(tmp_path / "old")
+    old = open_store(tmp_path / "old")
     check_against(old, _model(range(10)))
     assert old.verify(deep=True).ok
     old.close()
+
+
+def _first_format(directory: Path) -> Path:
+    """What the version of format 1 wrote: d0 to d59 of two passages and a title, d1 and d2 deleted, d3 replaced."""
+    with zipfile.ZipFile(Path(__file__).parent / "fixtures" / "format-1.zip") as archive:
+        archive.extractall(directory / "index")
+    return directory / "index"
+
+
+def test_an_index_of_format_1_is_searched_and_its_writer_makes_the_postings(tmp_path: Path, small_tail: int) -> None:
+    path = _first_format(tmp_path)
+    model = {entry.document.id: entry for entry in make_entries(range(60), passages=2, title="제목")}
+    model["d3"] = make_entry("d3", metadata={"number": 3})
+    del model["d1"], model["d2"]
+    store = open_store(path)
+    assert (path / "index.db.format-1").is_file()
+    check_against(store, model)
+    owned = vector_ids(path)
+    assert not store.verify().ok
+    for _ in range(2):
+        with store.read() as view:
+            assert view.holding(["d7"]).tolist() == [i for i in owned["d7"] if "d7" in view.texts([i])[i][1].split()]
+            assert len(view.lexical([{"제목": 1.0}], 200)[1][0].nonzero()[0]) > 0
+            assert view.tuned() == {}
+        with store.write():
+            pass
+    assert store.verify(deep=True).ok
+    check_against(store, model)
+    store.close()

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from storing import DIMENSION, check_against, filled, make_entries, make_entry
+from storing import DIMENSION, check_against, filled, make_entries, make_entry, open_store
 
 from yusa.errors import IndexNotFoundError, StorageError
-from yusa.storage import Store
 from yusa.storage.database import reader_engine
 
 _SUPPORT = Path(__file__).parents[1] / "support"
@@ -23,9 +22,8 @@ _READ = """
 import sys
 from pathlib import Path
 import numpy as np
-from storing import DIMENSION, vector_of
-from yusa.storage import Store
-store = Store.open(Path(sys.argv[1]))
+from storing import DIMENSION, open_store, vector_of
+store = open_store(Path(sys.argv[1]))
 print("open", flush=True)
 last = 0
 searches = 0
@@ -127,8 +125,8 @@ def test_no_reader_writes_or_checkpoints(tmp_path: Path, small_tail: int) -> Non
     path = tmp_path / "index"
     filled(path, range(90)).close()
     code = (
-        "import os, sys; from pathlib import Path; from storing import make_entries; from yusa.storage import Store\n"
-        "store = Store.open(Path(sys.argv[1]))\n"
+        "import os, sys; from pathlib import Path; from storing import make_entries, open_store\n"
+        "store = open_store(Path(sys.argv[1]))\n"
         "with store.write() as writer:\n"
         "    writer.put(make_entries(range(90, 120)))\n"
         "    os._exit(0)\n"  # leaves its WAL behind, as a kill does
@@ -138,7 +136,7 @@ def test_no_reader_writes_or_checkpoints(tmp_path: Path, small_tail: int) -> Non
     assert files[1].stat().st_size > 0
     before = [_digest(file) for file in files]
     for _ in range(2):
-        store = Store.open(path)
+        store = open_store(path)
         check_against(store, {entry.document.id: entry for entry in make_entries(range(120))})
         store.verify(deep=True)
         store.stats()
@@ -152,7 +150,7 @@ def test_no_reader_writes_or_checkpoints(tmp_path: Path, small_tail: int) -> Non
         connection.exec_driver_sql("DELETE FROM document")
     engine.dispose()
     assert [_digest(file) for file in files] == before
-    store = Store.open(path)
+    store = open_store(path)
     with store.write():
         pass
     assert files[1].stat().st_size == 0
@@ -173,9 +171,9 @@ _AS_READER = """
 import os, sys
 from pathlib import Path
 import numpy.testing  # before the installation cannot be read any more
-from storing import check_against, make_entries
+from storing import check_against, make_entries, open_store
 from yusa.errors import StorageError
-from yusa.storage import Store, store as everything
+from yusa.storage import store as everything
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)  # root may write anywhere
@@ -184,7 +182,7 @@ assert not os.access(path, os.W_OK)
 """
 
 _READ_ONLY = """
-store = Store.open(path)
+store = open_store(path)
 check_against(store, {entry.document.id: entry for entry in make_entries(range(90))})
 assert store.verify(deep=True).ok
 assert store.stats().documents == 90
@@ -203,7 +201,7 @@ except StorageError as error:
 
 _READ_ONLY_WITH_WAL = """
 try:
-    Store.open(path)
+    open_store(path)
 except StorageError as error:
     print(error)
 """
@@ -230,7 +228,7 @@ def test_a_read_only_directory_is_searched(tmp_path: Path, small_tail: int) -> N
             assert process.stdout is not None
             assert "writer.lock cannot be locked" in process.stdout.readline()
             path.chmod(0o755)
-            store = Store.open(path)
+            store = open_store(path)
             with store.write() as writer:
                 writer.put(make_entries(range(90, 95)))
             store.close()
@@ -263,6 +261,6 @@ def test_closing_twice_and_missing_index(tmp_path: Path) -> None:
         assert view.live() == 3
     store.close()
     with pytest.raises(IndexNotFoundError):
-        Store.open(tmp_path)
+        open_store(tmp_path)
     with pytest.raises(StorageError):
-        Store.open(tmp_path / "index" / "index.db")
+        open_store(tmp_path / "index" / "index.db")

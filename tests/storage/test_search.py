@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from storing import DIMENSION, brute_force, filled, make_entries, make_entry, make_settings
+from storing import DIMENSION, brute_force, create_store, filled, make_entries, make_entry, make_settings
 
 from yusa.errors import StorageError, UsageError
-from yusa.storage import Store, View, view
+from yusa.storage import View, view
 from yusa.storage.filters import Compare, Not
 from yusa.storage.ranking import exact_scores, scan
 from yusa.storage.settings import VectorType
@@ -49,7 +49,7 @@ def test_filters_give_what_brute_force_gives(
 
 
 def test_nothing_allowed_and_nothing_there(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "index", make_settings())
+    store = create_store(tmp_path / "index", make_settings())
     query = np.ones((1, DIMENSION), dtype=np.float32)
     with store.read() as read:
         scores, ids = read.search(query, 3)
@@ -64,7 +64,7 @@ def test_nothing_allowed_and_nothing_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("copies", [30, 300])
 def test_ties_go_to_the_smaller_id_across_parts(tmp_path: Path, small_tail: int, copies: int) -> None:
-    store = Store.create(tmp_path / "index", make_settings())
+    store = create_store(tmp_path / "index", make_settings())
     with store.write() as writer:
         for start in range(0, copies, 7):
             writer.put([make_entry(f"d{i}", "the same text") for i in range(start, min(copies, start + 7))])
@@ -87,7 +87,7 @@ def test_ties_go_to_the_smaller_id_across_parts(tmp_path: Path, small_tail: int,
 @pytest.mark.parametrize("vector_dtype", ["float16", "float32"])
 @pytest.mark.parametrize("dimension", [1, 3, 17, 384])
 def test_scores_are_those_of_the_stored_vectors(tmp_path: Path, vector_dtype: VectorType, dimension: int) -> None:
-    store = Store.create(tmp_path / "index", make_settings(dimension=dimension, vector_dtype=vector_dtype))
+    store = create_store(tmp_path / "index", make_settings(dimension=dimension, vector_dtype=vector_dtype))
     with store.write() as writer:
         writer.put(make_entries(range(500), dimension=dimension))
     queries = np.random.default_rng(dimension).standard_normal((30, dimension)).astype(np.float32)
@@ -104,7 +104,7 @@ def test_scores_are_those_of_the_stored_vectors(tmp_path: Path, vector_dtype: Ve
 
 def test_rough_scores_never_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Vectors that differ less than single precision can tell come in their exact order, however many there are."""
-    store = Store.create(tmp_path / "index", make_settings(vector_dtype="float32"))
+    store = create_store(tmp_path / "index", make_settings(vector_dtype="float32"))
     base = np.full(DIMENSION, 0.35, dtype=np.float32)
     with store.write() as writer:
         entries = []
@@ -158,7 +158,7 @@ def test_wrong_questions_are_refused(tmp_path: Path) -> None:
 
 
 def test_filter_answers_are_kept_apart_by_type_and_commit(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "index", make_settings())
+    store = create_store(tmp_path / "index", make_settings())
     with store.write() as writer:
         writer.put([make_entry("number", metadata={"v": 1}), make_entry("boolean", metadata={"v": True})])
     for _ in range(2):
@@ -179,7 +179,7 @@ def test_filter_answers_are_kept_apart_by_type_and_commit(tmp_path: Path) -> Non
 
 
 def test_documents_without_passages_are_not_found(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "index", make_settings())
+    store = create_store(tmp_path / "index", make_settings())
     with store.write() as writer:
         writer.put(
             [make_entry("empty", passages=0, metadata={"v": 1}), make_entry("long", passages=3, metadata={"v": 1})]

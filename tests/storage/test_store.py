@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from storing import check_against, filled, make_entries, make_entry, make_settings, vector_ids
+from storing import check_against, create_store, filled, make_entries, make_entry, make_settings, open_store, vector_ids
 
 from yusa.errors import IndexExistsError, IndexFormatError, IndexNotFoundError, StorageError
 from yusa.storage import Entry, Store, publish
@@ -25,16 +26,16 @@ def test_random_changes_against_a_dictionary(
     monkeypatch.setattr(publish, "TAIL_LIMIT", 30)
     monkeypatch.setattr(publish, "_LARGEST_BYTES", 60 * make_settings(vector_dtype=vector_dtype).vector_bytes)
     random = np.random.default_rng(seed)
-    store = Store.create(tmp_path / "색인", make_settings(vector_dtype=vector_dtype))
+    store = create_store(tmp_path / "색인", make_settings(vector_dtype=vector_dtype))
     model: dict[str, Entry] = {}
-    other = Store.open(store.path)
+    other = open_store(store.path)
     used: set[int] = set()
     segments = 0
     for step in range(45):
         match random.choice(["put", "put", "put", "delete", "reopen", "compact", "many"]):
             case "reopen":
                 store.close()
-                store = Store.open(store.path)
+                store = open_store(store.path)
             case "compact":
                 store.compact()
             case "delete" if model:
@@ -85,8 +86,8 @@ def test_random_changes_against_a_dictionary(
 
 def test_settings_come_back(tmp_path: Path) -> None:
     made = make_settings()
-    Store.create(tmp_path / "index", made).close()
-    store = Store.open(tmp_path / "index")
+    create_store(tmp_path / "index", made).close()
+    store = open_store(tmp_path / "index")
     assert store.settings.to_row() == made.to_row()
     np.testing.assert_array_equal(store.settings.probe_vectors, made.probe_vectors)
     assert store.settings.probe_is_query == (True, False)
@@ -113,25 +114,25 @@ def test_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_create_refuses_what_is_there(tmp_path: Path) -> None:
     filled(tmp_path / "index", range(3)).close()
     with pytest.raises(IndexExistsError, match=r"there is an index at .* already"):
-        Store.create(tmp_path / "index", make_settings())
+        create_store(tmp_path / "index", make_settings())
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises(IndexExistsError, match="is a file"):
-        Store.create(tmp_path / "file", make_settings())
+        create_store(tmp_path / "file", make_settings())
     with pytest.raises(IndexExistsError, match=r"not empty \(it holds 'file'\)"):
-        Store.create(tmp_path, make_settings())
+        create_store(tmp_path, make_settings())
     with pytest.raises(StorageError, match="cannot be made"):
-        Store.create(tmp_path / "file" / "index", make_settings())
+        create_store(tmp_path / "file" / "index", make_settings())
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
 
 def test_open_never_creates(tmp_path: Path) -> None:
     with pytest.raises(IndexNotFoundError, match="there is no directory"):
-        Store.open(tmp_path / "nothing")
+        open_store(tmp_path / "nothing")
     with pytest.raises(IndexNotFoundError, match="there is no index at"):
-        Store.open(tmp_path)
+        open_store(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(IndexNotFoundError, match="is a file, not an index"):
-        Store.open(tmp_path / "file")
+        open_store(tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert not Store.exists(tmp_path)
     assert not Store.exists(tmp_path / "nothing")
@@ -141,7 +142,7 @@ def test_open_refuses_other_files(tmp_path: Path) -> None:
     database = tmp_path / "index.db"
     database.write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(IndexFormatError, match="no SQLite database"):
-        Store.open(tmp_path)
+        open_store(tmp_path)
     assert Store.exists(tmp_path)
     database.unlink()
     engine = writer_engine(tmp_path, create=True)
@@ -149,9 +150,9 @@ def test_open_refuses_other_files(tmp_path: Path) -> None:
         connection.exec_driver_sql("CREATE TABLE theirs (a)")
     engine.dispose()
     with pytest.raises(IndexFormatError, match="database of another program"):
-        Store.open(tmp_path)
+        open_store(tmp_path)
     with pytest.raises(IndexExistsError):
-        Store.create(tmp_path, make_settings())
+        create_store(tmp_path, make_settings())
 
 
 def test_unfinished_creation_is_taken_up(tmp_path: Path) -> None:
@@ -161,8 +162,8 @@ def test_unfinished_creation_is_taken_up(tmp_path: Path) -> None:
     assert (tmp_path / "index.db").exists()
     assert not Store.exists(tmp_path)
     with pytest.raises(IndexNotFoundError, match="creation did not finish"):
-        Store.open(tmp_path)
-    store = Store.create(tmp_path, make_settings())
+        open_store(tmp_path)
+    store = create_store(tmp_path, make_settings())
     check_against(store, {})
     store.close()
 
@@ -182,8 +183,8 @@ def test_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE state SET format_version = 99")
     engine.dispose()
-    with pytest.raises(IndexFormatError, match=r"has format 99; this version of yusa reads formats up to 1\. Update"):
-        Store.open(tmp_path / "index")
+    with pytest.raises(IndexFormatError, match=r"has format 99; this version of yusa reads formats up to 2\. Update"):
+        open_store(tmp_path / "index")
 
 
 def test_pragmas_and_format(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_pragmas_and_format(tmp_path: Path) -> None:
         }
     engine.dispose()
     assert values == {"journal_mode": "wal", "synchronous": 2, "auto_vacuum": 2, "foreign_keys": 1}
-    assert store.stats().format_version == 1
+    assert store.stats().format_version == 2
     store.close()
 
 
@@ -211,11 +212,12 @@ def test_importing_storage_loads_nothing_heavy() -> None:
 def test_counting_and_deleting_load_no_faiss(tmp_path: Path) -> None:
     filled(tmp_path / "index", range(10)).close()
     code = (
-        "import sys; from pathlib import Path; from yusa.storage import Store; store = Store.open(Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from storing import open_store; store = open_store(Path(sys.argv[1]))\n"
         "with store.write() as writer:\n    writer.delete(['d1'])\n"
         "assert store.stats().documents == 9\nassert not {'faiss', 'alembic'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "index")], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support")}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "index")], env=environment, check=True)
 
 
 def test_public_names() -> None:

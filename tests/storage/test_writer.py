@@ -6,7 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from storing import DIMENSION, check_against, filled, make_entries, make_entry, make_settings, vector_ids
+from storing import (
+    DIMENSION,
+    check_against,
+    create_store,
+    filled,
+    make_entries,
+    make_entry,
+    make_settings,
+    open_store,
+    vector_ids,
+)
 
 from yusa.errors import StorageError, UsageError
 from yusa.storage import Document, Entry, Passage, Store, state, writer
@@ -129,7 +139,7 @@ def test_vector_ids_and_keys_are_never_used_again(store: Store) -> None:
             assert len(writer.delete([f"d{i}" for i in range(10)])) == 10
         store.compact()
         store.close()
-        store = Store.open(store.path)
+        store = open_store(store.path)
         with store.write() as writer:
             writer.put(make_entries(range(10)))
         new = {i for ids in vector_ids(store.path).values() for i in ids}
@@ -172,7 +182,7 @@ def test_the_log_is_bounded_and_counts(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_large_batches_pass_the_limits_of_a_statement(tmp_path: Path) -> None:
-    store = Store.create(tmp_path / "index", make_settings())
+    store = create_store(tmp_path / "index", make_settings())
     vector = np.full((1, DIMENSION), 0.5, dtype=np.float32)
     entries = [
         Entry(Document(f"d{i}", "text"), "a", b"1" * 16, i.to_bytes(16, "big"), (Passage(0, 0, 4),), vector)

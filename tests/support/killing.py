@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import event
-from storing import check_against, make_entry, make_settings
+from storing import check_against, create_store, make_entry, make_settings, open_store
 
 from yusa.storage import Entry, Store, files, publish
 
@@ -49,7 +49,7 @@ def applied(model: Model, seed: int, step: int) -> Model:
 
 def follow(path: Path, seed: int, step: int, pipe: int) -> None:
     """Change the index step by step, for ever."""
-    store = Store.open(path)
+    store = open_store(path)
     while True:
         puts, deletes, compact = change(seed, step)
         if compact:
@@ -140,7 +140,7 @@ def _next(pipe: int, deadline: float | None) -> bytes | None:
 
 def check(path: Path, seed: int, step: int, model: Model) -> tuple[int, Model]:
     """What is left is the model, or the model and the one step that was under way, whole."""
-    store = Store.open(path)
+    store = open_store(path)
     following = applied(model, seed, step)
     with store.read() as view:
         present = {id: known.content_hash for id, known in view.known(set(model) | set(following)).items()}
@@ -160,7 +160,7 @@ def check(path: Path, seed: int, step: int, model: Model) -> tuple[int, Model]:
 def main(directory: Path, seed: int, trials: int) -> None:
     publish.TAIL_LIMIT = TAIL  # type: ignore[misc]
     path = directory / "index"
-    Store.create(path, make_settings()).close()
+    create_store(path, make_settings()).close()
     random = np.random.default_rng(seed)
     step, model = 0, Model()
     for number in range(trials):

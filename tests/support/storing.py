@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from terms import words
 
 from yusa.storage import Document, Entry, Passage, Settings, Store, View
 from yusa.storage.settings import VectorType
@@ -71,9 +72,19 @@ def make_entries(numbers: Iterable[int], **options: Any) -> list[Entry]:
     return [make_entry(f"d{number}", metadata={"number": number}, **options) for number in numbers]
 
 
+def create_store(path: Path, settings: Settings) -> Store:
+    """A new index whose terms are words."""
+    return Store.create(path, settings, words)
+
+
+def open_store(path: Path) -> Store:
+    """An index opened with words as its terms."""
+    return Store.open(path, words)
+
+
 def filled(path: Path, numbers: Iterable[int], *, batch: int = 100, **options: Any) -> Store:
     """A new index of documents `d0`, `d1`, …"""
-    store = Store.create(path, make_settings())
+    store = create_store(path, make_settings())
     entries = make_entries(numbers, **options)
     with store.write() as writer:
         for start in range(0, len(entries), batch):

@@ -1,0 +1,341 @@
+"""Where blocks of postings come from, and the keyword postings of one commit, brought up to the next.
+
+A block comes from a segment's file, from the tail's rows in the database, or, where neither has it, from the texts.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Connection, Row, delete, func, insert, select
+
+from yusa.storage import tables as t
+from yusa.storage.bm25 import Keywords, LiveBlock
+from yusa.storage.database import chunks
+from yusa.storage.files import DamagedFileError, Verified, segment_path
+from yusa.storage.parts import Flags, Ids
+from yusa.storage.postings import POSTINGS_SUFFIX, Block, TermSource, build, map_block, merged, save
+from yusa.storage.postings import load as load_block
+from yusa.storage.snapshot import Snapshot
+from yusa.storage.state import Segment, State, reach, read_segments
+from yusa.storage.tiers import merge_start, run_start
+
+_log = logging.getLogger(__name__)
+
+_READ_ROWS = 2000
+
+
+def keyword_text(title: str | None, passage: str) -> str:
+    """What the terms of a passage are taken from: its document's title stands in front, as it does when encoding."""
+    return f"{title}\n{passage}" if title else passage
+
+
+def pack(block: Block) -> bytes:
+    """A block as a row of the database holds it."""
+    pieces: list[bytes] = []
+
+    def sink(piece: bytes) -> int:
+        pieces.append(bytes(piece))
+        return len(piece)
+
+    save(block, sink)
+    return zlib.compress(b"".join(pieces), 1)
+
+
+def unpack_block(data: bytes, name: str) -> Block:
+    """The inverse of `pack`.
+
+    Raises:
+        DamagedFileError: it is none.
+    """
+    try:
+        return load_block(zlib.decompress(data), name)
+    except zlib.error as error:
+        raise DamagedFileError(f"{name} cannot be unpacked ({error})") from error
+
+
+def analyzed(connection: Connection, encoding_id: int, source: TermSource, ids: range | list[int]) -> Block:
+    """The block of a range of ids, or of ascending ids, made from the texts."""
+    found: list[int] = []
+    statement = (
+        select(
+            t.passage.c.vector_id,
+            t.document.c.title,
+            func.substr(t.document.c.text, t.passage.c.start + 1, t.passage.c.end - t.passage.c.start),
+        )
+        .join(t.document, t.document.c.key == t.passage.c.document)
+        .where(t.passage.c.encoding_id == encoding_id)
+        .order_by(t.passage.c.vector_id)
+    )
+    pieces = (
+        [t.passage.c.vector_id.between(ids.start, ids.stop - 1)]
+        if isinstance(ids, range)
+        else [t.passage.c.vector_id.in_(chunk) for chunk in chunks(ids)]
+    )
+
+    def texts() -> Iterator[str]:
+        for piece in pieces:
+            for rows in connection.execute(statement.where(piece)).partitions(_READ_ROWS):
+                for vector_id, title, passage in rows:
+                    found.append(vector_id)
+                    yield keyword_text(title, passage)
+
+    return build(found, texts(), source)
+
+
+def segment_block(
+    directory: Path, segment: Segment, source: TermSource, verified: Verified, *, again: bool = False
+) -> Block:
+    """The mapped postings of a segment.
+
+    Raises:
+        FileNotFoundError: the file is gone.
+        DamagedFileError: it is not what the database says, or the segment was written without this analyzer.
+    """
+    path = segment_path(directory, segment.id, POSTINGS_SUFFIX)
+    if POSTINGS_SUFFIX not in segment.files:
+        raise DamagedFileError(f"{path.name} was never written")
+    verified.check(path, segment.files[POSTINGS_SUFFIX], again=again)
+    block = map_block(path)
+    if block.identity != source.identity:
+        raise DamagedFileError(f"{path.name} is of the analyzer {block.identity}, not {source.identity}")
+    if len(block.ids) != segment.count or block.ids[0] < segment.first_id or block.ids[-1] > segment.last_id:
+        raise DamagedFileError(f"{path.name} does not hold the {segment.count} passages it should")
+    return block
+
+
+def tail_blocks(
+    connection: Connection, encoding_id: int, source: TermSource, first: int, last: int
+) -> list[tuple[Block, Flags | None]]:
+    """Blocks, with what of them lies in it, that together hold a range of ids of the tail."""
+    blocks: list[tuple[Block, Flags | None]] = []
+    covered = first - 1
+    rows = connection.execute(
+        select(t.block.c.first_id, t.block.c.last_id, t.block.c.data)
+        .where(
+            t.block.c.encoding_id == encoding_id,
+            t.block.c.analyzer == source.identity,
+            t.block.c.last_id >= first,
+            t.block.c.first_id <= last,
+        )
+        .order_by(t.block.c.first_id)
+    )
+    for low, high, data in rows:
+        try:
+            block = unpack_block(data, f"the block of postings from {low} on")
+        except DamagedFileError as error:
+            _log.warning("%s; its terms are taken from the texts", error)
+            continue
+        if low > covered + 1:
+            blocks.append((analyzed(connection, encoding_id, source, range(covered + 1, low)), None))
+        inside = (block.ids > covered) & (block.ids <= last)
+        blocks.append((block, None if inside.all() else inside))
+        covered = high
+    if covered < last:
+        blocks.append((analyzed(connection, encoding_id, source, range(covered + 1, last + 1)), None))
+    return blocks
+
+
+def add_block(connection: Connection, encoding_id: int, block: Block, first: int, last: int) -> None:
+    """Store the postings of the ids `first` to `last`; where many small rows have come together, they become one."""
+    rows = connection.execute(
+        select(t.block.c.first_id, t.block.c.last_id, t.block.c.analyzer, t.block.c.count)
+        .where(t.block.c.encoding_id == encoding_id)
+        .order_by(t.block.c.first_id)
+    ).all()
+    after = first
+    neighbours: list[Row[int, int, str, int]] = []
+    for row in reversed(rows):
+        if row.last_id != after - 1 or row.analyzer != block.identity:
+            break
+        neighbours.insert(0, row)
+        after = row.first_id
+    start = run_start([*(count for *_, count in neighbours), len(block.ids)])
+    old = [low for low, *_ in neighbours[start:]] if start is not None else []
+    if old:
+        stored = connection.execute(
+            select(t.block.c.first_id, t.block.c.data).where(t.block.c.first_id.in_(old)).order_by(t.block.c.first_id)
+        )
+        try:
+            blocks = [unpack_block(data, f"the block of postings from {low} on") for low, data in stored]
+        except DamagedFileError as error:
+            _log.warning("%s; it is left as it is", error)
+        else:
+            block, first = merged([(one, None) for one in [*blocks, block]]), old[0]
+            connection.execute(delete(t.block).where(t.block.c.first_id.in_(old)))
+    connection.execute(
+        insert(t.block).values(
+            first_id=first,
+            last_id=last,
+            encoding_id=encoding_id,
+            analyzer=block.identity,
+            count=len(block.ids),
+            data=pack(block),
+        )
+    )
+
+
+def cover_tail(connection: Connection, encoding_id: int, source: TermSource, first: int, last: int) -> None:
+    """Make the rows of `block` whole for the tail, ids `first` to `last`, if they are not: after a change of format or
+    analyzer, and in a restored index.
+    """
+    rows = connection.execute(
+        select(t.block.c.first_id, t.block.c.last_id, t.block.c.analyzer)
+        .where(t.block.c.encoding_id == encoding_id)
+        .order_by(t.block.c.first_id)
+    ).all()
+    covered = first - 1
+    for low, high, analyzer in rows:
+        if low > covered + 1 or analyzer != source.identity:
+            break
+        covered = high
+    else:
+        if covered >= last:
+            return
+    connection.execute(delete(t.block).where(t.block.c.encoding_id == encoding_id))
+    block = analyzed(connection, encoding_id, source, range(first, last + 1))
+    if len(block.ids):
+        add_block(connection, encoding_id, block, first, last)
+
+
+def segment_postings(
+    connection: Connection,
+    state: State,
+    replaced: tuple[Segment, ...],
+    ids: Ids,
+    last: int,
+    *,
+    directory: Path,
+    source: TermSource,
+    verified: Verified,
+) -> Block:
+    """The postings of a segment that is built: of exactly the (live, sorted) ids, from what is there already.
+
+    Args:
+        replaced: the segments it stands for; what lies beyond them, up to `last`, is the tail's.
+    """
+    blocks: list[tuple[Block, Flags | None]] = []
+    for segment in replaced:
+        if segment.count:
+            try:
+                blocks.append((segment_block(directory, segment, source, verified), None))
+            except (FileNotFoundError, DamagedFileError):
+                span = range(segment.first_id, segment.last_id + 1)
+                blocks.append((analyzed(connection, state.encoding_id, source, span), None))
+    first = replaced[-1].last_id + 1 if replaced else int(ids[0])
+    if first <= last:
+        blocks += tail_blocks(connection, state.encoding_id, source, first, last)
+    flagged = [(block, _among(block.ids, ids, flags)) for block, flags in blocks]
+    if sum(len(block.ids) if flags is None else int(flags.sum()) for block, flags in flagged) != len(ids):
+        return analyzed(connection, state.encoding_id, source, range(int(ids[0]), int(ids[-1]) + 1))
+    return merged(flagged)
+
+
+class Lexicon:
+    """The newest keyword postings of an index, for readers. They are loaded when the first lexical query comes."""
+
+    def __init__(self, directory: Path, source: TermSource, verified: Verified) -> None:
+        self._directory = directory
+        self._source = source
+        self._verified = verified
+        self._lock = threading.Lock()
+        self._newest: _Loaded | None = None
+
+    def at(self, connection: Connection, state: State, snapshot: Snapshot) -> Keywords:
+        """The postings of a snapshot's commit, which `connection` sees."""
+        newest = self._newest
+        if newest is not None and newest.keywords.sequence == snapshot.sequence:
+            return newest.keywords
+        with self._lock:
+            newest = self._newest
+            if newest is not None and newest.keywords.sequence == snapshot.sequence:
+                return newest.keywords
+            loaded = self._advance(connection, state, snapshot, newest)
+            if newest is None or newest.keywords.sequence < snapshot.sequence:
+                self._newest = loaded
+            return loaded.keywords
+
+    def forget(self) -> None:
+        with self._lock:
+            self._newest = None
+
+    def _advance(self, connection: Connection, state: State, snapshot: Snapshot, old: _Loaded | None) -> _Loaded:
+        segments = read_segments(connection, state.encoding_id)
+        start, end = reach(segments) + 1, state.next_vector_id - 1
+        if old is not None and (old.encoding_id != state.encoding_id or old.first > start or old.last > end):
+            old = None
+        mapped = {segment.id: self._mapped(connection, state, segment, old) for segment in segments if segment.count}
+        tail = [_beyond(block, start) for block in old.tail] if old else []
+        covered = max(start - 1, old.last) if old else start - 1
+        if covered < end:
+            tail += tail_blocks(connection, state.encoding_id, self._source, covered + 1, end)
+        joined = _tidied(tail)
+        live = [*mapped.values(), *joined]
+        flags = [_live(block, snapshot) for block in live]
+        keywords = Keywords(snapshot.sequence, [LiveBlock(*pair) for pair in zip(live, flags, strict=True)])
+        return _Loaded(state.encoding_id, start, end, keywords, mapped, tuple(joined))
+
+    def _mapped(self, connection: Connection, state: State, segment: Segment, old: _Loaded | None) -> Block:
+        if old is not None and segment.id in old.mapped:
+            return old.mapped[segment.id]
+        try:
+            return segment_block(self._directory, segment, self._source, self._verified)
+        except (FileNotFoundError, DamagedFileError) as error:
+            _log.warning(
+                "keyword postings of segment %d of %s are made from its texts (%s); the next write stores them",
+                segment.id, self._directory, error,
+            )  # fmt: skip
+            span = range(segment.first_id, segment.last_id + 1)
+            return analyzed(connection, state.encoding_id, self._source, span)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    """What the next commit can take over: the segments' blocks by number, and the tail's, ids `first` to `last`."""
+
+    encoding_id: int
+    first: int
+    last: int
+    keywords: Keywords
+    mapped: dict[int, Block]
+    tail: tuple[Block, ...]
+
+
+def _tidied(tail: list[tuple[Block, Flags | None]]) -> list[Block]:
+    sizes = [len(block.ids) if flags is None else int(flags.sum()) for block, flags in tail]
+    pairs = [pair for pair, size in zip(tail, sizes, strict=True) if size]
+    start = merge_start([size for size in sizes if size], factor=1, largest=1 << 62)
+    if start is not None:
+        pairs[start:] = [(merged(pairs[start:]), None)]
+    return [block if flags is None else merged([(block, flags)]) for block, flags in pairs]
+
+
+def _beyond(block: Block, start: int) -> tuple[Block, Flags | None]:
+    flags = block.ids >= start
+    return block, None if flags.all() else flags
+
+
+def _live(block: Block, snapshot: Snapshot) -> Flags | None:
+    """Which passages of a block the snapshot holds as live; None if it holds all."""
+    flags = np.zeros(len(block.ids), dtype=np.bool_)
+    for part in snapshot.parts:
+        if not len(part.ids):
+            continue
+        low, high = np.searchsorted(block.ids, [part.ids[0], part.ids[-1] + 1])
+        _, found = part.positions(block.ids[low:high])
+        flags[low:high] = found
+    return None if flags.all() else flags
+
+
+def _among(block_ids: Ids, ids: Ids, flags: Flags | None) -> Flags | None:
+    positions = np.minimum(np.searchsorted(ids, block_ids), max(0, len(ids) - 1))
+    here: Flags = ids[positions] == block_ids
+    if flags is not None:
+        here &= flags
+    return None if here.all() else here

@@ -22,18 +22,3 @@ def bigrams(text: str) -> list[str]:
         else:
             terms.extend(map("".join, pairwise(word)))
     return terms
-
-
-class Bigrams:
-    """Character bigrams as the terms of keyword search."""
-
-    name = "standard"
-    identity = "bigrams/1"
-
-    def terms(self, text: str) -> list[str]:
-        return bigrams(text)
-
-
-def load_analyzer(name: str) -> Bigrams:  # noqa: ARG001
-    """The analyzer of a name."""
-    return Bigrams()

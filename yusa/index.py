@@ -19,7 +19,7 @@ from yusa.identity import require_same_encoder, require_same_vectors
 from yusa.indexer import Progress, Report, Source, documents_source, run
 from yusa.search.searcher import Searcher
 from yusa.storage import Settings, Store
-from yusa.text.terms import load_analyzer
+from yusa.text.analyzer import load_analyzer
 
 if TYPE_CHECKING:
     from yusa.search.hit import Hit

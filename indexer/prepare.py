@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yusa.encoder.base import SentenceEncoder
+from yusa.errors import InputError
 from yusa.indexer.intake import Candidate
-from yusa.storage.records import Encoded, Entry, Passage
+from yusa.storage.records import Document, Encoded, Entry, Passage
+from yusa.storage.settings import Settings
+from yusa.text.normal import normalize
 from yusa.text.passages import cut
 
 TITLE_TOKENS = 64
@@ -59,23 +62,47 @@ def prepare(
 ) -> list[Prepared]:
     """Cuts the documents that `works` has nothing for, with one call of the tokenizer for all of them."""
     fresh = {c.encoding: c.document for c in candidates if c.encoding not in works}
-    made = dict(works)
-    if fresh:
-        documents = list(fresh.values())
-        starts = encoder.token_starts([*(d.title or "" for d in documents), *(d.text for d in documents)])
-        room = encoder.document_budget
-        for encoding, title_starts, text_starts in zip(fresh, starts[: len(fresh)], starts[len(fresh) :], strict=True):
-            document = fresh[encoding]
-            head, head_tokens = _clipped(document.title or "", title_starts, max(1, min(TITLE_TOKENS, room // 4)))
-            budget = max(1, min(passage_tokens, room - head_tokens))
-            spans = cut(document.text, text_starts, budget=budget, overlap=min(overlap, budget - 1))
-            pieces = [document.text[span.start : span.end] for span in spans]
-            made[encoding] = Work(
+    cut_works = _cut(list(fresh.values()), encoder, passage_tokens=passage_tokens, overlap=overlap)
+    made = {**works, **dict(zip(fresh, cut_works, strict=True))}
+    return [Prepared(candidate, made[candidate.encoding]) for candidate in candidates]
+
+
+def _cut(documents: Sequence[Document], encoder: SentenceEncoder, *, passage_tokens: int, overlap: int) -> list[Work]:
+    if not documents:
+        return []
+    count = len(documents)
+    starts = encoder.token_starts([*(d.title or "" for d in documents), *(d.text for d in documents)])
+    room = encoder.document_budget
+    works = []
+    for document, title_starts, text_starts in zip(documents, starts[:count], starts[count:], strict=True):
+        head, head_tokens = _clipped(document.title or "", title_starts, max(1, min(TITLE_TOKENS, room // 4)))
+        budget = max(1, min(passage_tokens, room - head_tokens))
+        spans = cut(document.text, text_starts, budget=budget, overlap=min(overlap, budget - 1))
+        pieces = [document.text[span.start : span.end] for span in spans]
+        works.append(
+            Work(
                 tuple(Passage(ordinal, span.start, span.end) for ordinal, span in enumerate(spans)),
                 tuple(f"{head} {piece}" if head else piece for piece in pieces),
                 len(text_starts) + head_tokens * len(spans),
             )
-    return [Prepared(candidate, made[candidate.encoding]) for candidate in candidates]
+        )
+    return works
+
+
+def encoded_document(
+    encoder: SentenceEncoder, text: str, title: str | None, settings: Settings
+) -> tuple[str, NDArray[np.float32]]:
+    """A text that is not stored, cut and encoded as it would be if it were: in normal form, and its vectors.
+
+    Raises:
+        InputError: the text holds nothing, or what is not text.
+    """
+    text = normalize(text)
+    if not text.strip():
+        raise InputError("the text is empty; there is nothing to compare")
+    document = Document("", text, normalize(title) if title else None)
+    made = _cut([document], encoder, passage_tokens=settings.passage_tokens, overlap=settings.overlap)
+    return text, encoder.encode_documents(made[0].texts)
 
 
 def _clipped(title: str, starts: NDArray[np.int64], most: int) -> tuple[str, int]:

@@ -1,81 +1,112 @@
-"""From vectors to candidates: the best passages, one for each document unless all are asked for."""
+"""From a ranking of passages to the candidates that may be shown: one for each document unless all are asked for."""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from yusa.search.ranking import Ranked, Ranking
 from yusa.storage.records import PassageRow
+from yusa.text.terms import bigrams
 
 if TYPE_CHECKING:
-    from yusa.storage.view import Allowed, View
+    from yusa.storage.view import View
+
+NEAR_IDENTICAL: Final = 0.8
+"""Jaccard similarity of the character bigrams of two passages from which on the worse is hidden."""
 
 
-class Candidate(NamedTuple):
-    """A passage that may become a hit, with its cosine to the query."""
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A passage that may become a hit.
+
+    Attributes:
+        scores, ranks: see `Ranked`; "rerank" is added by a reranker.
+        hidden: keys of documents whose passages are near-identical to this one and stand behind it.
+    """
 
     score: float
     passage: PassageRow
+    scores: Mapping[str, float]
+    ranks: Mapping[str, int]
+    hidden: tuple[int, ...] = ()
 
 
-def nearest(
+def candidates(
     view: View,
-    queries: NDArray[np.float32],
+    ranking: Ranking,
     wanted: int,
     *,
-    allowed: Allowed | None = None,
     passages: bool = False,
-    min_score: float | None = None,
+    collapse: bool = False,
     without: int | None = None,
-) -> list[list[Candidate]]:
-    """For each query its `wanted` best candidates, best first; fewer only where no more exist.
+) -> list[Candidate]:
+    """The `wanted` best candidates, best first; fewer only where no more exist.
 
     Args:
-        queries: float32 (q, dimension).
-        allowed: what a filter lets pass.
         passages: every passage counts, instead of the best of each document.
-        min_score: leaves out candidates whose cosine is less.
+        collapse: leaves out a passage that is near-identical to a better one.
         without: the key of a document to leave out.
     """
-    total = view.live() if allowed is None else len(allowed.vector_ids)
-    floor = -math.inf if min_score is None else min_score
-    found: list[list[Candidate]] = [[] for _ in queries]
     rows: dict[int, PassageRow] = {}
-    waiting = list(range(len(queries) if total else 0))
+    near = _NearIdentical(view) if collapse else None
     count = wanted if passages else 2 * wanted
-    while waiting:
-        count = min(count, total)
-        scores, ids = view.search(queries[waiting], count, allowed)
-        rows |= view.passages({i for i in ids.ravel().tolist() if i >= 0} - rows.keys())
-        unfinished = []
-        for query, query_scores, query_ids in zip(waiting, scores.tolist(), ids.tolist(), strict=True):
-            ranked = [
-                Candidate(score, rows[i])
-                for score, i in zip(query_scores, query_ids, strict=True)
-                if i >= 0 and score >= floor
-            ]
-            found[query] = _kept(ranked, wanted, passages=passages, without=without)
-            # Where a candidate was left out above, those that would follow are left out as well.
-            if len(found[query]) < wanted and len(ranked) == count < total:
-                unfinished.append(query)
-        waiting = unfinished
+    while True:
+        ranked, complete = ranking.top(count)
+        rows |= view.passages([one.vector_id for one in ranked if one.vector_id not in rows])
+        kept = _kept(ranked, rows, wanted, passages=passages, without=without, near=near)
+        if len(kept) == wanted or complete:
+            return kept
         count *= 2
-    return found
 
 
-def _kept(ranked: list[Candidate], wanted: int, *, passages: bool, without: int | None) -> list[Candidate]:
+def _kept(
+    ranked: list[Ranked],
+    rows: Mapping[int, PassageRow],
+    wanted: int,
+    *,
+    passages: bool,
+    without: int | None,
+    near: Callable[[int, list[int]], int | None] | None,
+) -> list[Candidate]:
     kept: list[Candidate] = []
     seen = {without}
-    for candidate in ranked:
-        document = candidate.passage.document
-        if document in seen:
+    for one in ranked:
+        passage = rows[one.vector_id]
+        if passage.document in seen:
             continue
-        kept.append(candidate)
-        if len(kept) == wanted:
-            break
         if not passages:
-            seen.add(document)
+            seen.add(passage.document)
+        better = near(one.vector_id, [other.passage.vector_id for other in kept]) if near else None
+        if better is not None:
+            kept[better] = replace(kept[better], hidden=(*kept[better].hidden, passage.document))
+        elif len(kept) < wanted:
+            kept.append(Candidate(one.score, passage, one.scores, one.ranks))
+        if len(kept) == wanted and near is None:
+            break
     return kept
+
+
+class _NearIdentical:
+    """Which of the better passages, if any, a passage is near-identical to. (Broder, "On the resemblance of documents",
+    1997, with character bigrams as shingles.)
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._sets: dict[int, frozenset[str]] = {}
+
+    def __call__(self, vector_id: int, better: list[int]) -> int | None:
+        own = self._set(vector_id)
+        for place, other_id in enumerate(better):
+            other = self._set(other_id)
+            if len(own & other) >= NEAR_IDENTICAL * len(own | other):
+                return place
+        return None
+
+    def _set(self, vector_id: int) -> frozenset[str]:
+        if vector_id not in self._sets:
+            for found, (_, text) in self._view.texts([vector_id]).items():
+                self._sets[found] = frozenset(bigrams(text))
+        return self._sets[vector_id]

@@ -1,34 +1,41 @@
-"""The way of a query: filter, encode, candidates, then rows and highlights for the page that is shown."""
+"""The way of a query: parse, encode, constrain, rank, fuse, rerank, then rows and snippets of what is shown."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
 from unicodedata import normalize as unicode_normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yusa.encoder.base import SentenceEncoder
-from yusa.errors import DocumentNotFoundError, InputError, UsageError
-from yusa.search.candidates import Candidate, nearest
-from yusa.search.highlight import highlight
-from yusa.search.hit import Hit, PassageRef
+from yusa.errors import DocumentNotFoundError, UsageError
+from yusa.search.candidates import Candidate, candidates
+from yusa.search.constraints import allowed_passages, weighted_terms
+from yusa.search.hit import Hit
+from yusa.search.page import Shown, hits_of
+from yusa.search.query import Query, parse_query
+from yusa.search.ranking import DEFAULT_WEIGHT, DenseRanking, HybridRanking, LexicalRanking, Listed, Ranking
+from yusa.search.rerank import DEFAULT_DEPTH, Reranker, reranked
 from yusa.search.where import parse
 from yusa.storage.filters import Filter
-from yusa.storage.records import DocumentRow
-from yusa.text.normal import normalize
-from yusa.text.terms import bigrams
+from yusa.text.analyzer import Analyzer
 
 if TYPE_CHECKING:
+    from yusa.storage.facets import FacetValue
     from yusa.storage.store import Store
-    from yusa.storage.view import Allowed, View
+    from yusa.storage.view import Allowed, FilterCache, View
 
-MODES: Final = ("dense",)
+Mode = Literal["dense", "lexical", "hybrid"]
+MODES: Final = ("dense", "lexical", "hybrid")
+CHOICES: Final = ("mode", "weight", "rerank", "rerank_depth")
+"""What tuning may choose for an index."""
 MAX_RESULTS: Final = 10_000
 """How deep into the ranking `offset + top_k` may reach."""
+
+_OWN_FIELDS: Final = frozenset({"id", "title", "source"})
 
 
 class Searcher:
@@ -36,11 +43,17 @@ class Searcher:
 
     Args:
         encoder: called when a query must be encoded, and not before.
+        analyzer: of the index's keywords.
+        cache: keeps what phrases and exclusions leave.
     """
 
-    def __init__(self, store: Store, encoder: Callable[[], SentenceEncoder]) -> None:
+    def __init__(
+        self, store: Store, encoder: Callable[[], SentenceEncoder], analyzer: Analyzer, cache: FilterCache
+    ) -> None:
         self._store = store
         self._encoder = encoder
+        self._analyzer = analyzer
+        self._cache = cache
 
     def search(
         self,
@@ -48,156 +61,258 @@ class Searcher:
         *,
         top_k: int = 10,
         offset: int = 0,
-        mode: str = "dense",
+        mode: str = "hybrid",
         where: str | Filter | None = None,
         passages: bool = False,
         min_score: float | None = None,
+        weight: float | None = None,
+        reranker: Reranker | None = None,
+        rerank_depth: int | None = None,
+        collapse: bool = False,
+        context: int = 0,
+        literal: bool = False,
     ) -> list[list[Hit]]:
         """The hits of each query, best first, all from one commit; `min(top_k, what matches)` of them.
 
+        What matches is every document that passes `where`, holds the query's phrases and nothing excluded; in mode
+        "lexical" it also holds a term of the query.
+
         Args:
             top_k: at least 1; `offset + top_k` at most `MAX_RESULTS`.
+            mode: "dense", "lexical" or "hybrid".
             where: a condition on metadata (`yusa.search.where`), or its tree.
             passages: every passage is a hit of its own, instead of the best of each document.
-            min_score: leaves out hits whose cosine (`scores["dense"]`) is less.
+            min_score: leaves out hits whose cosine (`scores["dense"]`) is less; not in mode "lexical".
+            weight: of the dense score in mode "hybrid", 0 to 1.
+            reranker: puts the first `rerank_depth` hits in an order of its own.
+            collapse: leaves out hits that say nearly the same as a better one.
+            context: how many passages before and after a hit come with it.
+            literal: quotes, minus and star in a query have no meaning.
 
         Raises:
             UsageError: an argument out of range, an empty query or an unknown mode.
             FilterError: `where` cannot be understood.
         """
-        _check_page(top_k, offset)
-        if mode not in MODES:
-            raise UsageError(f"there is no mode {mode!r} in this version; use {', '.join(map(repr, MODES))}")
-        if min_score is not None and not math.isfinite(min_score):
-            raise UsageError(f"min_score must be a finite number, not {min_score}")
-        tree = _filter(where)
-        texts = _queries(queries)
-        if not texts:
+        _check(top_k, offset, mode, min_score, weight, rerank_depth, context)
+        tree = parse(where) if isinstance(where, str) else where
+        parsed = _parsed(queries, literal=literal)
+        if not parsed:
             return []
         # Before the read transaction, which must be short.
-        vectors = self._encoder().encode_queries(texts)
+        vectors = None if mode == "lexical" else self._encoder().encode_queries([query.text for query in parsed])
+        floor = -math.inf if min_score is None else min_score
+        share = DEFAULT_WEIGHT if weight is None else weight
+        depth = (DEFAULT_DEPTH if rerank_depth is None else rerank_depth) if reranker else 0
+        wanted = offset + top_k
         with self._store.read() as view:
-            found = nearest(
-                view,
-                vectors,
-                offset + top_k,
-                allowed=_allowed(view, tree),
-                passages=passages,
-                min_score=min_score,
-            )
-            pages = [candidates[offset:] for candidates in found]
-            documents = _documents(view, pages)
+            pages = []
+            for query, allowed, vector, first in self._constrained(view, tree, parsed, vectors, wanted):
+                ranking = self._ranking(view, query, vector, allowed, first, mode=mode, floor=floor, weight=share)
+                found = candidates(view, ranking, max(wanted, depth), passages=passages, collapse=collapse)
+                if reranker:
+                    found = reranked(reranker, query.text, _texts(view, found[:depth]), found)
+                pages.append(found[offset:wanted])
+            shown = Shown.read(view, pages, context=context)
+        encode = None if vectors is None else self._encoder().encode_documents
+        rows = [None] * len(parsed) if vectors is None else list(vectors)
         return [
-            _hits(page, documents, frozenset(bigrams(text)), offset) for page, text in zip(pages, texts, strict=True)
+            hits_of(page, shown, query.text, row, self._analyzer, encode, offset=offset)
+            for page, query, row in zip(pages, parsed, rows, strict=True)
         ]
 
     def similar(
         self,
         document_id: str,
         *,
+        passage: int | None = None,
         top_k: int = 10,
         offset: int = 0,
         where: str | Filter | None = None,
         passages: bool = False,
     ) -> list[Hit]:
-        """The documents nearest to a stored one, itself left out. Loads no encoder.
+        """The documents nearest to a stored one, or to one of its passages, itself left out. Loads no encoder.
 
         The query is the mean of the document's stored vectors, normalised: one search however long the document is, and
         led by what it is about. The best over all pairs of passages would let one shared footer decide.
 
+        Args:
+            passage: the ordinal of the one passage that is meant.
+
         Raises:
-            DocumentNotFoundError: no document has this id.
+            DocumentNotFoundError: no document has this id, or it has no such passage.
             UsageError: `top_k` or `offset` out of range.
             FilterError: `where` cannot be understood.
         """
-        _check_page(top_k, offset)
-        tree = _filter(where)
+        _check(top_k, offset)
+        tree = parse(where) if isinstance(where, str) else where
         with self._store.read() as view:
             row = view.get(unicode_normalize("NFC", document_id))
             if row is None:
                 raise DocumentNotFoundError(f"no document has the id {document_id!r}; ids are exact, case included")
-            own = [passage.vector_id for passage in view.passages_of(row.key)]
+            own = [one for one in view.passages_of(row.key) if passage is None or one.ordinal == passage]
+            if passage is not None and not own:
+                raise DocumentNotFoundError(
+                    f"document {document_id!r} has no passage {passage}; it has {row.passages}, counted from 0"
+                )
             if not own:
                 return []
-            found = nearest(
-                view,
-                _mean(view.vectors(own)),
-                offset + top_k,
-                allowed=_allowed(view, tree),
-                passages=passages,
-                without=row.key,
-            )
-            page = found[0][offset:]
-            documents = _documents(view, [page])
-        terms = frozenset(bigrams(f"{row.document.title or ''} {row.document.text}"))
-        return _hits(page, documents, terms, offset)
+            vector = _mean(view.vectors([one.vector_id for one in own]))
+            ranking = DenseRanking(view, vector, None if tree is None else view.allowed(tree))
+            page = candidates(view, ranking, offset + top_k, passages=passages, without=row.key)[offset:]
+            shown = Shown.read(view, [page])
+        text = " ".join(row.document.text[one.start : one.end] for one in own)
+        return hits_of(page, shown, f"{row.document.title or ''} {text}", None, self._analyzer, None, offset=offset)
+
+    def similar_vectors(
+        self,
+        vectors: NDArray[np.float32],
+        text: str,
+        *,
+        top_k: int = 10,
+        offset: int = 0,
+        where: str | Filter | None = None,
+        passages: bool = False,
+    ) -> list[Hit]:
+        """The documents nearest to a text that is not stored, given the vectors (n, dimension) of its passages."""
+        _check(top_k, offset)
+        tree = parse(where) if isinstance(where, str) else where
+        with self._store.read() as view:
+            ranking = DenseRanking(view, _mean(vectors), None if tree is None else view.allowed(tree))
+            page = candidates(view, ranking, offset + top_k, passages=passages)[offset:]
+            shown = Shown.read(view, [page])
+        return hits_of(page, shown, text, None, self._analyzer, None, offset=offset)
+
+    def facets(
+        self,
+        field: str,
+        query: str | None = None,
+        *,
+        mode: str = "hybrid",
+        where: str | Filter | None = None,
+        literal: bool = False,
+    ) -> list[tuple[FacetValue, int]]:
+        """The values of a field with the number of matching documents that have them, the most frequent first.
+
+        Args:
+            field: of the metadata; `id`, `title` and `source` are the document's own.
+            query: its phrases and exclusions count; in mode "lexical" only documents that hold one of its terms do.
+
+        Raises:
+            UsageError: an unknown mode, or a query that cannot be read.
+            FilterError: `where` cannot be understood.
+        """
+        _check(1, 0, mode)
+        tree = parse(where) if isinstance(where, str) else where
+        parsed = _parsed([query], literal=literal)[0] if query is not None else None
+        name = f"yusa.{field}" if field in _OWN_FIELDS else unicode_normalize("NFC", field)
+        with self._store.read() as view:
+            if parsed is None:
+                return view.facets(name, None if tree is None else view.allowed(tree))
+            allowed = allowed_passages(view, tree, parsed, self._analyzer, self._cache)
+            if mode == "lexical":
+                terms = weighted_terms(view, parsed, self._analyzer)
+                _, ids = view.lexical([terms], max(1, view.live()), allowed)
+                allowed = view.select(ids[0][ids[0] >= 0])
+            return view.facets(name, allowed)
+
+    def _constrained(
+        self,
+        view: View,
+        tree: Filter | None,
+        queries: Sequence[Query],
+        vectors: NDArray[np.float32] | None,
+        wanted: int,
+    ) -> Iterator[tuple[Query, Allowed | None, NDArray[np.float32] | None, Listed | None]]:
+        """Each query with what it may find and, where several share that, the beginning of its dense list."""
+        allowed = [allowed_passages(view, tree, query, self._analyzer, self._cache) for query in queries]
+        count = min(2 * wanted, view.live() if allowed[0] is None else len(allowed[0].vector_ids))
+        lists: list[Listed | None] = [None] * len(queries)
+        if vectors is not None and count and len(queries) > 1 and all(one is allowed[0] for one in allowed):
+            scores, ids = view.search(vectors, count, allowed[0])
+            lists = list(zip(scores, ids, strict=True))
+        rows = [None] * len(queries) if vectors is None else list(vectors)
+        yield from zip(queries, allowed, rows, lists, strict=True)
+
+    def _ranking(
+        self,
+        view: View,
+        query: Query,
+        vector: NDArray[np.float32] | None,
+        allowed: Allowed | None,
+        first: Listed | None,
+        *,
+        mode: str,
+        floor: float,
+        weight: float,
+    ) -> Ranking:
+        if vector is None:
+            return LexicalRanking(view, weighted_terms(view, query, self._analyzer), allowed)
+        dense = DenseRanking(view, vector, allowed, floor=floor, first=first)
+        if mode == "dense":
+            return dense
+        return HybridRanking(dense, LexicalRanking(view, weighted_terms(view, query, self._analyzer), allowed), weight)
 
 
-def _check_page(top_k: int, offset: int) -> None:
+def check_choice(choice: Mapping[str, Any]) -> None:
+    """Refuse, with UsageError, what cannot be stored as the answer of tuning."""
+    unknown = [name for name in choice if name not in CHOICES]
+    if unknown:
+        raise UsageError(f"tuning cannot choose {unknown[0]!r}; it chooses {', '.join(CHOICES)}")
+    if not isinstance(choice.get("rerank", ""), str):
+        raise UsageError("rerank must be the name or directory of a cross-encoder")
+    _check(1, 0, choice.get("mode", "hybrid"), weight=choice.get("weight"), rerank_depth=choice.get("rerank_depth"))
+
+
+def _check(
+    top_k: int,
+    offset: int,
+    mode: str = "dense",
+    min_score: float | None = None,
+    weight: float | None = None,
+    rerank_depth: int | None = None,
+    context: int = 0,
+) -> None:
     if top_k < 1:
         raise UsageError(f"top_k must be at least 1, not {top_k}")
     if offset < 0:
         raise UsageError(f"offset must be at least 0, not {offset}")
     if offset + top_k > MAX_RESULTS:
         raise UsageError(f"offset + top_k is {offset + top_k:,}, at most {MAX_RESULTS:,} work; narrow it with `where`")
+    if mode not in MODES:
+        raise UsageError(f"there is no mode {mode!r}; use {', '.join(map(repr, MODES))}")
+    if min_score is not None and not math.isfinite(min_score):
+        raise UsageError(f"min_score must be a finite number, not {min_score}")
+    if min_score is not None and mode == "lexical":
+        raise UsageError("min_score tests the cosine, which mode 'lexical' does not compute; use another mode")
+    if weight is not None and not 0 <= weight <= 1:
+        raise UsageError(f"weight must be from 0 to 1, not {weight}")
+    if rerank_depth is not None and not 1 <= rerank_depth <= MAX_RESULTS:
+        raise UsageError(f"rerank_depth must be from 1 to {MAX_RESULTS:,}, not {rerank_depth}")
+    if context < 0:
+        raise UsageError(f"context must be at least 0, not {context}")
 
 
-def _filter(where: str | Filter | None) -> Filter | None:
-    return parse(where) if isinstance(where, str) else where
-
-
-def _queries(queries: Sequence[str]) -> list[str]:
+def _parsed(queries: Sequence[str], *, literal: bool) -> list[Query]:
     if isinstance(queries, str):
         raise UsageError("queries must be a list of strings; put the one query into a list")
-    texts = []
+    parsed = []
     for number, query in enumerate(queries, 1):
-        which = f"query {number} of {len(queries)}" if len(queries) > 1 else "the query"
         try:
-            text = normalize(query)
-        except InputError as error:
-            raise UsageError(f"{which} cannot be read: {error}") from None
-        if not text.strip():
-            raise UsageError(f"{which} is empty; write what to look for")
-        texts.append(text)
-    return texts
+            parsed.append(parse_query(query, literal=literal))
+        except UsageError as error:
+            which = f"query {number} of {len(queries)}" if len(queries) > 1 else "the query"
+            raise UsageError(f"{which} {error}") from None
+    return parsed
 
 
-def _allowed(view: View, tree: Filter | None) -> Allowed | None:
-    return None if tree is None else view.allowed(tree)
+def _texts(view: View, found: Sequence[Candidate]) -> list[str]:
+    texts = view.texts([one.passage.vector_id for one in found])
+    pairs = [texts[one.passage.vector_id] for one in found]
+    return [f"{title}\n{text}" if title else text for title, text in pairs]
 
 
 def _mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    mean = vectors.mean(axis=0, keepdims=True)
+    mean: NDArray[np.float32] = vectors.mean(axis=0)
     norm = np.linalg.norm(mean)
     # Vectors that cancel out have no mean direction; the first passage then stands for the document.
-    return mean / norm if norm > 1e-6 else vectors[:1]
-
-
-def _documents(view: View, pages: Iterable[Iterable[Candidate]]) -> dict[int, DocumentRow]:
-    return view.documents({candidate.passage.document for page in pages for candidate in page})
-
-
-def _hits(
-    page: Sequence[Candidate], documents: Mapping[int, DocumentRow], terms: AbstractSet[str], offset: int
-) -> list[Hit]:
-    return [
-        _hit(rank, candidate, documents[candidate.passage.document], terms)
-        for rank, candidate in enumerate(page, offset + 1)
-    ]
-
-
-def _hit(rank: int, candidate: Candidate, row: DocumentRow, terms: AbstractSet[str]) -> Hit:
-    passage = candidate.passage
-    text = row.document.text[passage.start : passage.end]
-    return Hit(
-        rank=rank,
-        id=row.document.id,
-        score=candidate.score,
-        title=row.document.title,
-        text=text,
-        highlights=highlight(terms, text),
-        metadata=row.document.metadata,
-        passage=PassageRef(passage.ordinal, passage.start, passage.end),
-        scores={"dense": candidate.score},
-        source=row.source,
-    )
+    return mean / norm if norm > 1e-6 else vectors[0]

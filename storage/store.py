@@ -59,6 +59,8 @@ class Store:
         self._source = source
         self._lexicon = Lexicon(path, source, self._verified)
         self._filters = FilterCache()
+        self.constraints = FilterCache()
+        """Room for what a caller computes from views and wants back in later ones, by commit."""
 
     @classmethod
     def create(cls, path: Path, settings: Settings, analyzers: Callable[[str], TermSource]) -> Store:

@@ -185,6 +185,14 @@ class View:
                 found[vector_id] = (title, text)
         return found
 
+    def siblings(self, vector_ids: Sequence[int] | Ids) -> Ids:
+        """Ascending ids of all passages of the documents that the given passages belong to."""
+        if not len(vector_ids):
+            return np.zeros(0, dtype=np.int64)
+        owners = self._owners()
+        keys = owners[np.isin(owners[:, 0], vector_ids), 1]
+        return np.sort(owners[np.isin(owners[:, 1], keys), 0])
+
     def facets(self, field: str, allowed: Allowed | None = None) -> list[tuple[FacetValue, int]]:
         """The values of a field with the number of documents that have them, the most frequent first.
 
@@ -288,8 +296,13 @@ class View:
 
     def _keys(self, allowed: Allowed) -> Ids:
         """Keys of the documents that the ids belong to, ascending."""
-        owners = np.array(self._connection.execute(_OWNERS).all(), dtype=np.int64).reshape(-1, 2)
+        owners = self._owners()
         return np.unique(owners[np.isin(owners[:, 0], allowed.vector_ids), 1])
+
+    def _owners(self) -> NDArray[np.int64]:
+        """int64 (n, 2): vector id and document key of every passage."""
+        statement = _OWNERS.where(t.passage.c.encoding_id == self._snapshot.encoding_id)
+        return np.array(self._connection.execute(statement).all(), dtype=np.int64).reshape(-1, 2)
 
     def _check(self, count: int, allowed: Allowed | None) -> None:
         if allowed is not None and allowed.sequence != self.sequence:

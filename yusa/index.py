@@ -17,13 +17,16 @@ from yusa.encoder.base import EncodeProgress, Fingerprint, Pooling, SentenceEnco
 from yusa.errors import DocumentNotFoundError, EncoderError, UsageError
 from yusa.identity import require_same_encoder, require_same_vectors
 from yusa.indexer import Progress, Report, Source, documents_source, run
-from yusa.search.searcher import Searcher
+from yusa.indexer.prepare import encoded_document
+from yusa.search.rerank import Reranker
+from yusa.search.searcher import Mode, Searcher, check_choice
 from yusa.storage import Settings, Store
 from yusa.text.analyzer import load_analyzer
 
 if TYPE_CHECKING:
     from yusa.search.hit import Hit
     from yusa.storage import CompactReport, Document, DocumentRow, Filter, PassageRow, Stats, VerifyReport
+    from yusa.storage.facets import FacetValue
 
 DEFAULT_ENCODER = "multilingual-e5-small"
 DEFAULT_PASSAGE_TOKENS = 256
@@ -152,7 +155,9 @@ class Index:
     def __init__(self, store: Store, load: Callable[[], SentenceEncoder]) -> None:
         self._store = store
         self._encoder = _CheckedEncoder(store, load)
-        self._searcher = Searcher(store, lambda: self._encoder.loaded)
+        analyzer = load_analyzer(store.settings.analyzer)
+        self._searcher = Searcher(store, lambda: self._encoder.loaded, analyzer, store.constraints)
+        self._rerankers: dict[str, Reranker] = {}
 
     @property
     def path(self) -> Path:
@@ -219,17 +224,34 @@ class Index:
         *,
         top_k: int = 10,
         offset: int = 0,
-        mode: str = "dense",
+        mode: Mode | None = None,
         where: str | Filter | None = None,
         passages: bool = False,
         min_score: float | None = None,
+        weight: float | None = None,
+        rerank: str | Path | Reranker | None = None,
+        rerank_depth: int | None = None,
+        collapse: bool = False,
+        context: int = 0,
+        literal: bool = False,
     ) -> list[Hit]:
-        """The documents nearest to `query`, best first; `min(top_k, documents that match)` of them.
+        """The documents that answer `query`, best first; `min(top_k, documents that match)` of them.
+
+        In a query `"a phrase"` must stand in the hit, `-word` must not stand in its document, and `RFC-21*` stands for
+        every term that begins so.
 
         Args:
+            mode: "dense" (by meaning), "lexical" (by words; every hit holds one; loads no encoder) or "hybrid" (by
+                both). What is not given here, `tune` decided, else it is "hybrid".
             where: a condition on metadata, such as "year >= 2020 and lang = 'ko'".
             passages: every passage is a hit of its own, instead of the best of each document.
             min_score: leaves out hits whose cosine is less.
+            weight: of the dense score in mode "hybrid", 0 to 1.
+            rerank: a cross-encoder by name or directory, or an object with `name` and `scores`; it sorts the first
+                `rerank_depth` hits (50) anew.
+            collapse: leaves out hits that say nearly the same as a better one.
+            context: how many passages before and after a hit come with it.
+            literal: quotes, minus and star in the query have no meaning.
 
         Raises:
             FilterError: `where` cannot be understood.
@@ -237,7 +259,19 @@ class Index:
             EncoderMismatchError: the encoder is not the index's.
         """
         return self.search_many(
-            [query], top_k=top_k, offset=offset, mode=mode, where=where, passages=passages, min_score=min_score
+            [query],
+            top_k=top_k,
+            offset=offset,
+            mode=mode,
+            where=where,
+            passages=passages,
+            min_score=min_score,
+            weight=weight,
+            rerank=rerank,
+            rerank_depth=rerank_depth,
+            collapse=collapse,
+            context=context,
+            literal=literal,
         )[0]
 
     def search_many(
@@ -246,25 +280,119 @@ class Index:
         *,
         top_k: int = 10,
         offset: int = 0,
-        mode: str = "dense",
+        mode: Mode | None = None,
         where: str | Filter | None = None,
         passages: bool = False,
         min_score: float | None = None,
+        weight: float | None = None,
+        rerank: str | Path | Reranker | None = None,
+        rerank_depth: int | None = None,
+        collapse: bool = False,
+        context: int = 0,
+        literal: bool = False,
     ) -> list[list[Hit]]:
         """One list of hits per query, as `search` gives them; encoded together and answered from one commit."""
+        tuned = self.tuned()
+        judge = tuned.get("rerank") if rerank is None and mode is None else rerank
         return self._searcher.search(
-            queries, top_k=top_k, offset=offset, mode=mode, where=where, passages=passages, min_score=min_score
+            queries,
+            top_k=top_k,
+            offset=offset,
+            mode=mode or tuned.get("mode", "hybrid"),
+            where=where,
+            passages=passages,
+            min_score=min_score,
+            weight=tuned.get("weight") if weight is None else weight,
+            reranker=None if judge is None else self._reranker(judge),
+            rerank_depth=tuned.get("rerank_depth") if rerank_depth is None else rerank_depth,
+            collapse=collapse,
+            context=context,
+            literal=literal,
         )
 
     def similar(
-        self, id: str, *, top_k: int = 10, offset: int = 0, where: str | Filter | None = None, passages: bool = False
+        self,
+        id: str,
+        *,
+        passage: int | None = None,
+        top_k: int = 10,
+        offset: int = 0,
+        where: str | Filter | None = None,
+        passages: bool = False,
     ) -> list[Hit]:
-        """The documents nearest to a document of the index, without itself. Loads no encoder.
+        """The documents nearest to a document of the index, or to its passage of this ordinal, without itself.
+
+        Loads no encoder.
 
         Raises:
-            DocumentNotFoundError: no document has this id.
+            DocumentNotFoundError: no document has this id, or it has no such passage.
         """
-        return self._searcher.similar(id, top_k=top_k, offset=offset, where=where, passages=passages)
+        return self._searcher.similar(id, passage=passage, top_k=top_k, offset=offset, where=where, passages=passages)
+
+    def similar_text(
+        self,
+        text: str,
+        *,
+        title: str | None = None,
+        top_k: int = 10,
+        offset: int = 0,
+        where: str | Filter | None = None,
+        passages: bool = False,
+    ) -> list[Hit]:
+        """The documents nearest to a text, which is cut and encoded as a document would be, and not stored.
+
+        Raises:
+            InputError: the text holds nothing, or what is not text.
+        """
+        document, vectors = encoded_document(self.encoder, text, title, self.settings)
+        return self._searcher.similar_vectors(
+            vectors, document, top_k=top_k, offset=offset, where=where, passages=passages
+        )
+
+    def facets(
+        self,
+        field: str,
+        query: str | None = None,
+        *,
+        mode: Mode | None = None,
+        where: str | Filter | None = None,
+        literal: bool = False,
+    ) -> list[tuple[FacetValue, int]]:
+        """The values of a field with the number of matching documents that have them, the most frequent first.
+
+        Args:
+            query: its phrases and exclusions count; in mode "lexical" only documents that hold one of its terms do.
+        """
+        chosen = mode or self.tuned().get("mode", "hybrid")
+        return self._searcher.facets(field, query, mode=chosen, where=where, literal=literal)
+
+    def tuned(self) -> Mapping[str, Any]:
+        """What `tune` stored: any of `mode`, `weight`, `rerank` and `rerank_depth`."""
+        with self._store.read() as view:
+            return view.tuned()
+
+    def tune(self, choice: Mapping[str, Any], *, wait: float = 0.0) -> None:
+        """Store how queries are answered from now on where they do not say; `{}` takes it back.
+
+        Args:
+            choice: any of `mode`, `weight` (0 to 1), `rerank` (name of a cross-encoder) and `rerank_depth`.
+
+        Raises:
+            UsageError: a choice that is none of these.
+        """
+        check_choice(choice)
+        with self._store.write(wait=wait) as writer:
+            writer.tune(choice)
+
+    def _reranker(self, rerank: str | Path | Reranker) -> Reranker:
+        if not isinstance(rerank, str | Path):
+            return rerank
+        name = str(rerank)
+        if name not in self._rerankers:
+            from yusa.encoder import CrossEncoder
+
+            self._rerankers[name] = CrossEncoder.load(name)
+        return self._rerankers[name]
 
     def get(self, id: str) -> Document:
         """The document with this id.

@@ -72,6 +72,10 @@ top_k = click.option(
 offset = click.option(
     "--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Leave out the first N hits."
 )
+mode = click.option(
+    "--mode", type=click.Choice(["dense", "lexical", "hybrid"]),
+    help="By meaning, by words, or by both. By default as `yusa tune` chose for the index, else hybrid.",
+)  # fmt: skip
 where = click.option(
     "--where", metavar="EXPR", help="Only documents that match, such as \"year >= 2020 and lang = 'ko'\"."
 )
@@ -82,7 +86,17 @@ output_format = click.option(
     "--format", "output_format", type=click.Choice(["table", "json", "jsonl"]), default="table", show_default=True,
     help="A table for people; an array of hits; or one hit a line.",
 )  # fmt: skip
-explain = click.option("--explain", is_flag=True, help="Also show each part of the score, and what the search took.")
+explain = click.option(
+    "--explain", is_flag=True, help="Also show each part's score and rank, and what the search took."
+)
+rerank = click.option(
+    "--rerank", metavar="M",
+    help="Sort the first hits anew by a cross-encoder: a sequence classification checkpoint, by directory or hub name.",
+)  # fmt: skip
+rerank_depth = click.option(
+    "--rerank-depth", type=click.IntRange(min=1), metavar="N", help="How many hits --rerank sees.  [default: 50]"
+)
+literal = click.option("--literal", is_flag=True, help="Take quotes, minus and star in the query as they stand.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 wait = click.option(
     "--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS",

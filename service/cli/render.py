@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 
 EXCERPT_LINES = 4
+FACET_VALUES = 20
 BAR_CELLS = 8
 NARROW = 60
 LONG_WORD = 20
@@ -30,10 +31,10 @@ _SPACE = re.compile(r"\s+")
 
 
 def print_hits(console: Console, hits: Sequence[Hit], *, explain: bool = False) -> None:
-    """Prints a table: rank, score with its bar, then id and title over the passage with its marked sentence.
+    """Prints a table: rank, score with its bar, then id and title over the passage with its matching words marked.
 
-    The bars compare each score with the best one. A passage is cut to a few lines around what is marked. Where the
-    console shows no styles the marked sentence stands in «».
+    The bars compare each score with the best one. A passage is cut to a few lines around its snippet. Where the console
+    shows no styles the words stand in «».
     """
     best = max((hit.score for hit in hits), default=0.0)
     rank_cells = max((len(str(hit.rank)) for hit in hits), default=1)
@@ -43,8 +44,15 @@ def print_hits(console: Console, hits: Sequence[Hit], *, explain: bool = False) 
             margin.append(f"{bar(hit.score, best):<{BAR_CELLS}}  ", style="cyan")
         body_cells = _room(console, margin)
         body = _heading(hit.id, hit.title)
-        passage = excerpt(hit.text, hit.highlights, EXCERPT_LINES * body_cells, styled=_styled(console))
-        body.append("\n").append_text(passage)
+        cells = EXCERPT_LINES * body_cells
+        body.append("\n").append_text(
+            excerpt(hit.text, hit.highlights, cells, styled=_styled(console), focus=hit.snippet)
+        )
+        for other in hit.context:
+            body.append("\n").append(f"passage {other.ordinal}  ", style="dim")
+            body.append_text(excerpt(other.text, (), cells, styled=_styled(console)))
+        if hit.collapsed:
+            body.append("\n").append(f"and nearly the same in {', '.join(map(clean, hit.collapsed))}", style="dim")
         if explain:
             body.append("\n").append(_explained(hit), style="dim")
         _print_hanging(console, margin, body)
@@ -59,10 +67,21 @@ def bar(score: float, best: float, cells: int = BAR_CELLS) -> str:
     return "█" * full + (_EIGHTHS[eighths] if eighths else "")
 
 
-def excerpt(text: str, marked: Sequence[Span], cells: int, *, styled: bool) -> Text:
-    """At most `cells` terminal cells of a text, on one paragraph, around its first marked span."""
-    flat, spans = _flatten(text, marked)
-    flat, spans = _window(flat, spans, cells)
+def print_facets(console: Console, facets: Mapping[str, Sequence[tuple[object, int]]]) -> None:
+    """Prints for each field its values with their counts, the most frequent first."""
+    for field, counts in facets.items():
+        shown = [f"{clean(str(value))} {count:,}" for value, count in counts[:FACET_VALUES]]
+        more = [f"{len(counts) - FACET_VALUES:,} more"] if len(counts) > FACET_VALUES else []
+        console.print()
+        _print_hanging(
+            console, Text(f"{clean(field)}  ", style="cyan"), Text(" · ".join([*shown, *more]) or "no values")
+        )
+
+
+def excerpt(text: str, marked: Sequence[Span], cells: int, *, styled: bool, focus: Span = (0, 0)) -> Text:
+    """At most `cells` terminal cells of a text, on one paragraph, around `focus` or the first marked span."""
+    flat, (centre, *spans) = _flatten(text, [focus if focus[1] else next(iter(marked), (0, 0)), *marked])
+    flat, spans = _window(flat, spans, cells, centre)
     result = Text()
     at = 0
     for start, end in spans:
@@ -123,7 +142,10 @@ def _heading(id: str, title: str | None) -> Text:
 
 
 def _explained(hit: Hit) -> str:
-    parts = ", ".join(f"{name} {value:.4f}" for name, value in hit.scores.items())
+    parts = ", ".join(
+        f"{name} {value:.4f}" + (f" (rank {hit.ranks[name]})" if name in hit.ranks else "")
+        for name, value in hit.scores.items()
+    )
     where = hit.passage
     return f"{parts} · passage {where.ordinal}, characters {where.start}–{where.end} · from {clean(hit.source)}"
 
@@ -139,14 +161,14 @@ def _flatten(text: str, spans: Sequence[Span]) -> tuple[str, list[Span]]:
         elif flat and flat[-1] != " ":
             flat.append(" ")
     moved.append(len(flat))
-    return "".join(flat), [(moved[start], moved[end]) for start, end in spans if start < end]
+    return "".join(flat), [(moved[start], moved[end]) for start, end in spans]
 
 
-def _window(text: str, spans: list[Span], cells: int) -> tuple[str, list[Span]]:
-    """What fits into `cells`: a third of the room that the first span leaves comes before it, the rest after it."""
+def _window(text: str, spans: list[Span], cells: int, focus: Span) -> tuple[str, list[Span]]:
+    """What fits into `cells`: a third of the room that `focus` leaves comes before it, the rest after it."""
     if cell_len(text) <= cells:
         return text, spans
-    first, last = spans[0] if spans else (0, 0)
+    first, last = focus
     before = max(0, cells - cell_len(text[first:last])) // 3
     start = first - len(_fitting(text[:first][::-1], before))
     if start:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from yusa.encoder.base import Pooling
     from yusa.index import Index
     from yusa.search.hit import Hit
+    from yusa.storage.facets import FacetValue
+
+    Facets = dict[str, list[tuple[FacetValue, int]]]
 
 QUERIES_AT_ONCE = 64
 
@@ -27,10 +30,16 @@ QUERIES_AT_ONCE = 64
 @options.index_path
 @options.top_k
 @options.offset
-@click.option("--mode", type=click.Choice(["dense"]), default="dense", show_default=True, help="How to search.")
+@options.mode
 @options.where
 @options.passages
-@click.option("--min-score", type=float, metavar="X", help="Leave out hits with a lower score.")
+@click.option("--min-score", type=float, metavar="X", help="Leave out hits whose cosine is lower.")
+@click.option("--collapse", is_flag=True, help="Leave out hits that say nearly the same as a better one.")
+@click.option("--context", type=click.IntRange(min=0), default=0, metavar="N", help="Show N passages around each hit.")
+@click.option("--facet", "facets", multiple=True, metavar="FIELD", help="Count the values of FIELD over what matches.")
+@options.literal
+@options.rerank
+@options.rerank_depth
 @options.same_encoder
 @options.pooling
 @options.device
@@ -41,56 +50,95 @@ def search(
     index_path: Path,
     output_format: str,
     where: str | None,
+    facets: tuple[str, ...],
     explain: bool,
     encoder: str | None,
     pooling: Pooling | None,
     device: str | None,
     **wanted: Any,
 ) -> None:
-    """Find the documents nearest in meaning to QUERY.
+    """Find the documents that answer QUERY.
 
-    The words of a query need no quotes. With - for QUERY, every line of standard input is one, and with --format jsonl
-    each hit then says which it answers.
+    The words of a query need no quotes for the shell. Within it, "a phrase" must stand in a hit, -word (after --) must
+    not stand in its document, and RFC-21* stands for every word that begins so. With - for QUERY, every line of
+    standard input is one, and with --format jsonl each hit then says which it answers.
     """
     import yusa
     from yusa.search.where import parse
     from yusa.service.cli.opening import load_encoder
 
     many = query == ("-",)
-    if many and output_format == "json":
-        raise UsageError("--format json is one array of hits; for queries from standard input use --format jsonl")
+    if many and (output_format == "json" or facets):
+        raise UsageError(
+            "--format json and --facet are for one query; for queries from standard input use --format jsonl"
+        )
     wanted["where"] = None if where is None else parse(valid_text(where, "--where"))
     queries = stdin_lines() if many else iter([valid_text(" ".join(query), "the query")])
 
     with ExitStack() as stack:
         answers: Iterable[tuple[str, list[Hit]]]
-        if explain:
+        lexical = encoder is None and _mode(index_path, wanted) == "lexical"
+        if explain and not lexical:
             answers = _timed(stack, index_path, queries, wanted, encoder=encoder, pooling=pooling, device=device)
         else:
             index = stack.enter_context(yusa.open(index_path, encoder=encoder, pooling=pooling, device=device))
-            load_encoder(index, encoder)
+            if not lexical:
+                load_encoder(index, encoder)
             answers = _answers(index, queries, wanted)
         for text, hits in answers:
             if many and output_format == "table":
                 click.echo(f"{text}\n")
-            print_answer(hits, output_format, explain=explain, extra={"query": text} if many else {})
+            counts = _facets(index_path, facets, text, wanted)
+            print_answer(hits, output_format, explain=explain, extra={"query": text} if many else {}, facets=counts)
             if not hits:
                 say(f"no hits{f' for {text!r}' if many else ''}{_why(wanted)}")
 
 
+def _mode(path: Path, wanted: dict[str, Any]) -> str:
+    """The mode that a search will be in, known before an encoder is loaded."""
+    if wanted["mode"]:
+        return str(wanted["mode"])
+    import yusa
+
+    with yusa.open(path) as index:
+        return str(index.tuned().get("mode", "hybrid"))
+
+
+def _facets(path: Path, fields: tuple[str, ...], query: str, wanted: dict[str, Any]) -> Facets:
+    if not fields:
+        return {}
+    import yusa
+
+    with yusa.open(path) as index:
+        chosen = {name: wanted[name] for name in ("mode", "where", "literal")}
+        return {field: index.facets(valid_text(field, "--facet"), query, **chosen) for field in fields}
+
+
 def print_answer(
-    hits: list[Hit], output_format: str, *, explain: bool = False, extra: dict[str, str] | None = None
+    hits: list[Hit],
+    output_format: str,
+    *,
+    explain: bool = False,
+    extra: dict[str, str] | None = None,
+    facets: Facets | None = None,
 ) -> None:
-    """Prints one answer to stdout in one of the three formats."""
+    """Prints one answer to stdout in one of the three formats; with facets, JSON is an object of both."""
+    counted = {
+        field: [{"value": value, "count": count} for value, count in found] for field, found in (facets or {}).items()
+    }
     if output_format == "json":
-        print_json([hit.to_dict() for hit in hits])
+        found = [hit.to_dict() for hit in hits]
+        print_json({"hits": found, "facets": counted} if facets else found)
     elif output_format == "jsonl":
         for hit in hits:
             print_json_line({**(extra or {}), **hit.to_dict()})
-    elif hits:
-        from yusa.service.cli.render import print_hits
+        if facets:
+            print_json_line({"facets": counted})
+    else:
+        from yusa.service.cli.render import print_facets, print_hits
 
         print_hits(console(), hits, explain=explain)
+        print_facets(console(), facets or {})
 
 
 def _answers(index: Index, queries: Iterator[str], wanted: dict[str, Any]) -> Iterator[tuple[str, list[Hit]]]:
@@ -107,7 +155,7 @@ def _timed(
     for query in queries:
         hits, took = timed_search(index, timed, query, **wanted)
         yield query, hits
-        say(f"{wanted['mode']} · {took} · {timed.name} on {timed.provenance.get('device', 'an unknown device')}")
+        say(f"{_mode(path, wanted)} · {took} · {timed.name} on {timed.provenance.get('device', 'an unknown device')}")
 
 
 def _why(wanted: dict[str, Any]) -> str:
@@ -117,4 +165,6 @@ def _why(wanted: dict[str, Any]) -> str:
         "--offset": wanted["offset"] > 0,
     }
     named = " and ".join(name for name, given in limits.items() if given)
-    return f" (with this {named})" if named else "; the index is empty"
+    if named:
+        return f" (with this {named})"
+    return "; no document holds a word of it" if wanted["mode"] == "lexical" else "; nothing holds what it asks for"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from yusa.errors import UsageError
 from yusa.service.cli import options
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from yusa.encoder.base import Pooling
     from yusa.index import Index
     from yusa.search.hit import Hit
+    from yusa.search.searcher import Mode
     from yusa.storage.filters import Filter
 
 HELP = """\
 a line            searches
 :k N              show N hits
+:mode MODE        search by meaning (dense), by words (lexical) or by both (hybrid)
 :where EXPR       only documents that match, such as  year >= 2020 and lang = 'ko'
 :where            all documents again
 :show ID          a document
@@ -86,12 +88,14 @@ class _Session:
     index: Index
     encoder: TimedEncoder
     top_k: int = 10
+    mode: Mode | None = None
     where: Filter | None = None
     commands: dict[str, Callable[[str], None]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.commands = {
             ":k": self._set_top_k,
+            ":mode": self._set_mode,
             ":where": self._set_where,
             ":show": self._show,
             ":similar": self._similar,
@@ -109,7 +113,7 @@ class _Session:
 
     def _search(self, query: str) -> None:
         text = valid_text(query, "the query")
-        hits, took = timed_search(self.index, self.encoder, text, top_k=self.top_k, where=self.where)
+        hits, took = timed_search(self.index, self.encoder, text, top_k=self.top_k, where=self.where, mode=self.mode)
         self._print(hits)
         say(f"{len(hits)} hit{'' if len(hits) == 1 else 's'} · {took}")
 
@@ -123,6 +127,13 @@ class _Session:
         if not argument.isdecimal() or int(argument) < 1:
             raise UsageError(f":k wants a number of hits, at least 1; got {argument!r}")
         self.top_k = int(argument)
+
+    def _set_mode(self, argument: str) -> None:
+        from yusa.search.searcher import MODES
+
+        if argument not in MODES:
+            raise UsageError(f":mode wants one of {', '.join(MODES)}; got {argument!r}")
+        self.mode = cast("Mode", argument)
 
     def _set_where(self, argument: str) -> None:
         from yusa.search.where import parse

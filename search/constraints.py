@@ -1,0 +1,66 @@
+"""Which passages a query may find: what passes `where`, holds its phrases, and lies in no excluded document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yusa.errors import UsageError
+from yusa.search.query import Query
+from yusa.storage.filters import Filter
+from yusa.text.analyzer import Analyzer, folded
+from yusa.text.phrases import holds
+
+if TYPE_CHECKING:
+    from yusa.storage.view import Allowed, FilterCache, View
+
+_MOST_EXPANDED: Final = 1000
+
+
+def allowed_passages(
+    view: View, tree: Filter | None, query: Query, analyzer: Analyzer, cache: FilterCache
+) -> Allowed | None:
+    """The passages a query may find, None for all."""
+    if not query.phrases and not query.excluded:
+        return None if tree is None else view.allowed(tree)
+    key = (repr((tree, query.phrases, query.excluded)), view.sequence)
+    answer = cache.get(key)
+    if answer is None:
+        ids = view.holding([]) if tree is None else view.allowed(tree).vector_ids
+        for phrase in query.phrases:
+            ids = _that_hold(view, ids, phrase, analyzer)
+        for phrase in query.excluded:
+            found = _that_hold(view, view.holding([]), phrase, analyzer)
+            ids = np.setdiff1d(ids, view.siblings(found), assume_unique=True)
+        answer = view.select(ids)
+        cache.put(key, answer)
+    return answer
+
+
+def _that_hold(view: View, ids: NDArray[np.int64], phrase: str, analyzer: Analyzer) -> NDArray[np.int64]:
+    likely = np.intersect1d(ids, view.holding(analyzer.required(phrase)), assume_unique=True)
+    held = [
+        vector_id
+        for vector_id, (title, text) in view.texts(likely.tolist()).items()
+        if holds(text, phrase) or (title is not None and holds(title, phrase))
+    ]
+    return np.array(sorted(held), dtype=np.int64)
+
+
+def weighted_terms(view: View, query: Query, analyzer: Analyzer) -> dict[str, float]:
+    """The terms that lexical search looks for, with their weights; those that prefixes stand for included.
+
+    Raises:
+        UsageError: a prefix stands for too many terms.
+    """
+    terms = analyzer.query_terms(query.text)
+    for prefix in query.prefixes:
+        expanded = view.terms_from("".join(c for c in folded(prefix) if c.isalnum()))
+        if len(expanded) > _MOST_EXPANDED:
+            raise UsageError(
+                f"{prefix}* stands for {len(expanded):,} terms, at most {_MOST_EXPANDED:,} work; write more of the word"
+            )
+        terms = {**dict.fromkeys(expanded, 1.0), **terms}
+    return terms

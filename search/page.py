@@ -1,0 +1,134 @@
+"""The last step of a query: the rows, snippets and marks of the hits that are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yusa.search.candidates import Candidate
+from yusa.search.highlight import Encode, matches, nearest_snippets, snippet
+from yusa.search.hit import Hit, Neighbour, PassageRef
+from yusa.storage.records import DocumentRow, PassageRow
+from yusa.text.analyzer import Analyzer
+from yusa.text.terms import bigrams
+
+if TYPE_CHECKING:
+    from yusa.storage.view import View
+
+# Pairs of syllables that only endings and particles have; they say nothing and are not marked.
+_ENDINGS = """
+에서 으로 에게 까지 부터 보다 처럼 이나 라고 이라 라는 하고 하는 하며 하여 해서 한다
+된다 되는 이다 니다 습니 입니 인가 는가 은가 을까 나요 까요 어요 아요 해요 세요 었다
+았다 였다 했다 있는 있다 없는 것은 것이 것을 무엇 어떤 어떻 떻게 언제 누가 누구 어디
+"""
+_GRAMMAR: Final = frozenset(_ENDINGS.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the pages show, read in one view.
+
+    Attributes:
+        documents: by key.
+        neighbours: by the vector id of the passage they belong to.
+    """
+
+    documents: Mapping[int, DocumentRow]
+    neighbours: Mapping[int, Sequence[PassageRow]]
+
+    @classmethod
+    def read(cls, view: View, pages: Iterable[Sequence[Candidate]], *, context: int = 0) -> Shown:
+        """Everything of the candidates of some pages; `context` passages before and after each."""
+        found = [candidate for page in pages for candidate in page]
+        documents = view.documents(
+            {candidate.passage.document for candidate in found} | {key for one in found for key in one.hidden}
+        )
+        neighbours = {}
+        for passage in (candidate.passage for candidate in found) if context else ():
+            near = range(passage.ordinal - context, passage.ordinal + context + 1)
+            neighbours[passage.vector_id] = [
+                other
+                for other in view.passages_of(passage.document)
+                if other.ordinal in near and other.ordinal != passage.ordinal
+            ]
+        return cls(documents, neighbours)
+
+
+def hits_of(
+    page: Sequence[Candidate],
+    shown: Shown,
+    query: str,
+    vector: NDArray[np.float32] | None,
+    analyzer: Analyzer,
+    encode: Encode | None,
+    *,
+    offset: int,
+) -> list[Hit]:
+    """The hits of one page.
+
+    Args:
+        vector: float32 (dimension,), the query's, where there is one.
+        encode: finds the sentence to show of a hit that shares no word with the query; without it the first is shown.
+    """
+    terms = frozenset(_marked(query, analyzer))
+    shares = frozenset(bigrams(query))
+    texts = [_text(one.passage, shown.documents) for one in page]
+    snippets = [snippet(shares, text) for text in texts]
+    silent = [number for number, span in enumerate(snippets) if span is None]
+    without = np.zeros(0, dtype=np.float32)
+    found = nearest_snippets(
+        without if vector is None else vector, [texts[n] for n in silent], None if vector is None else encode
+    )
+    for number, span in zip(silent, found, strict=True):
+        snippets[number] = span
+    return [
+        _hit(offset + number, one, text, span or (0, 0), matches(terms, text, analyzer.terms), shown)
+        for number, (one, text, span) in enumerate(zip(page, texts, snippets, strict=True), 1)
+    ]
+
+
+def _hit(
+    rank: int,
+    candidate: Candidate,
+    text: str,
+    span: tuple[int, int],
+    marks: tuple[tuple[int, int], ...],
+    shown: Shown,
+) -> Hit:
+    passage = candidate.passage
+    row = shown.documents[passage.document]
+    return Hit(
+        rank=rank,
+        id=row.document.id,
+        score=candidate.score,
+        title=row.document.title,
+        text=text,
+        highlights=marks,
+        metadata=row.document.metadata,
+        passage=PassageRef(passage.ordinal, passage.start, passage.end),
+        scores=candidate.scores,
+        source=row.source,
+        snippet=span,
+        ranks=candidate.ranks,
+        context=tuple(
+            Neighbour(other.ordinal, other.start, other.end, row.document.text[other.start : other.end])
+            for other in shown.neighbours.get(passage.vector_id, ())
+        ),
+        collapsed=tuple(shown.documents[key].document.id for key in candidate.hidden if key != passage.document),
+    )
+
+
+def _text(passage: PassageRow, documents: Mapping[int, DocumentRow]) -> str:
+    return documents[passage.document].document.text[passage.start : passage.end]
+
+
+def _marked(query: str, analyzer: Analyzer) -> Iterable[str]:
+    """The query's terms that are worth marking: not syllables of longer words, and no mere endings."""
+    words = set(query.split())
+    for term in analyzer.query_terms(query):
+        if term not in _GRAMMAR and (len(term) > 1 or not "가" <= term <= "힣" or term in words):
+            yield term

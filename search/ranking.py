@@ -1,0 +1,198 @@
+"""Rankings of passages: dense, lexical, and both fused.
+
+A ranking gives the exact first n of its order for any n. The fused order is that of
+
+    weight * dense + (1 - weight) * lexical
+
+where each score is first set to 0 at the 100th and to 1 at the best of its own list. The two numbers are fixed by query
+and filter, so that the order does not depend on how far it is read, and a passage beyond the 100th goes on below 0.
+Which passages can come first without scoring all of them is decided as in Fagin's threshold algorithm (Fagin, Lotem and
+Naor, "Optimal aggregation algorithms for middleware", 2003): no passage that neither list has shown scores more than
+the last of both lists would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from yusa.storage.view import Allowed, View
+
+DEFAULT_WEIGHT: Final = 0.6
+"""Of the dense score; chosen on the tuning halves of four sets (ARCHITECTURE.md)."""
+
+_ANCHOR: Final = 100
+Listed = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+class Ranked(NamedTuple):
+    """A passage in a ranking.
+
+    Attributes:
+        scores: by part, "dense" or "lexical".
+        ranks: the passage's place in a part's own list, from 1, where it was looked at.
+    """
+
+    vector_id: int
+    score: float
+    scores: Mapping[str, float]
+    ranks: Mapping[str, int]
+
+
+class Ranking(Protocol):
+    """An order of passages."""
+
+    def top(self, count: int) -> tuple[list[Ranked], bool]:
+        """The first `count`, and whether no more exist."""
+
+
+class DenseRanking:
+    """By inner product with the query's vector.
+
+    Args:
+        vector: float32 (dimension,).
+        floor: passages that score less are left out.
+        first: the beginning of the list, where it is known already.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        vector: NDArray[np.float32],
+        allowed: Allowed | None,
+        *,
+        floor: float = -math.inf,
+        first: Listed | None = None,
+    ) -> None:
+        self.total = view.live() if allowed is None else len(allowed.vector_ids)
+        self.floor = floor
+        self._view = view
+        self._vector = vector
+        self._allowed = allowed
+        self._listed = first
+
+    def listed(self, count: int) -> Listed:
+        """Scores and ids of the first `count`, without regard to the floor."""
+        count = min(count, self.total)
+        if self._listed is None or len(self._listed[0]) < count:
+            if count == 0:
+                return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
+            scores, ids = self._view.search(self._vector[None], count, self._allowed)
+            found = ids[0] >= 0
+            self._listed = scores[0][found], ids[0][found]
+        scores, ids = self._listed
+        return scores[:count], ids[:count]
+
+    def of(self, vector_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._view.dense_scores(self._vector, vector_ids)
+
+    def top(self, count: int) -> tuple[list[Ranked], bool]:
+        scores, ids = self.listed(count)
+        ranked = [
+            Ranked(vector_id, score, {"dense": score}, {"dense": rank})
+            for rank, (vector_id, score) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True), 1)
+            if score >= self.floor
+        ]
+        return ranked, len(ids) == self.total or len(ranked) < len(ids)
+
+
+class LexicalRanking:
+    """By BM25 over the query's terms; only passages that hold one.
+
+    Args:
+        terms: weights by term.
+    """
+
+    def __init__(self, view: View, terms: Mapping[str, float], allowed: Allowed | None) -> None:
+        self._view = view
+        self._terms = terms
+        self._allowed = allowed
+        self._listed: Listed | None = None
+        self._count = 0
+
+    def listed(self, count: int) -> tuple[Listed, bool]:
+        """Scores and ids of the first `count`, and whether no more exist."""
+        if self._listed is None or (count > self._count and len(self._listed[0]) == self._count):
+            scores, ids = self._view.lexical([self._terms], count, self._allowed)
+            found = ids[0] >= 0
+            self._listed, self._count = (scores[0][found], ids[0][found]), count
+        scores, ids = self._listed
+        return (scores[:count], ids[:count]), len(scores) < self._count and len(scores) <= count
+
+    def of(self, vector_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._view.lexical_scores(self._terms, vector_ids)
+
+    def top(self, count: int) -> tuple[list[Ranked], bool]:
+        (scores, ids), complete = self.listed(count)
+        ranked = [
+            Ranked(vector_id, score, {"lexical": score}, {"lexical": rank})
+            for rank, (vector_id, score) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True), 1)
+        ]
+        return ranked, complete
+
+
+class HybridRanking:
+    """By the weighted sum of both normalised scores.
+
+    Args:
+        weight: of the dense score, 0 to 1.
+    """
+
+    def __init__(self, dense: DenseRanking, lexical: LexicalRanking, weight: float) -> None:
+        self._dense = dense
+        self._lexical = lexical
+        self._weight = weight
+
+    def top(self, count: int) -> tuple[list[Ranked], bool]:
+        depth = max(_ANCHOR, 2 * count)
+        while True:
+            dense_scores, dense_ids = self._dense.listed(depth)
+            (lexical_scores, lexical_ids), lexical_complete = self._lexical.listed(depth)
+            if not len(dense_ids):
+                return [], True
+            complete = len(dense_ids) == self._dense.total or float(dense_scores[-1]) < self._dense.floor
+            ids = np.union1d(dense_ids, lexical_ids)
+            dense, lexical = self._dense.of(ids), self._lexical.of(ids)
+            fused = self._fused(dense, lexical)
+            kept = np.flatnonzero(dense >= self._dense.floor)
+            order = kept[np.lexsort((ids[kept], -fused[kept]))]
+            if not complete:
+                last = 0.0 if lexical_complete or not len(lexical_scores) else float(lexical_scores[-1])
+                bound = float(self._fused(dense_scores[-1:], np.array([last], dtype=np.float32))[0])
+                order = order[: int(np.count_nonzero(fused[order] > bound))]
+            if complete or len(order) >= count:
+                places = {"dense": _places(dense_ids), "lexical": _places(lexical_ids)}
+                chosen = order[:count]
+                columns = (array[chosen].tolist() for array in (ids, fused, dense, lexical))
+                ranked = [
+                    Ranked(
+                        vector_id,
+                        score,
+                        {"dense": cosine, "lexical": bm25},
+                        {name: at[vector_id] for name, at in places.items() if vector_id in at},
+                    )
+                    for vector_id, score, cosine, bm25 in zip(*columns, strict=True)
+                ]
+                return ranked, complete and len(order) <= count
+            depth *= 4
+
+    def _fused(self, dense: NDArray[np.float32], lexical: NDArray[np.float32]) -> NDArray[np.float64]:
+        first, _ = self._dense.listed(_ANCHOR)
+        (found, _), _ = self._lexical.listed(_ANCHOR)
+        anchored = np.zeros(_ANCHOR, dtype=np.float32)
+        anchored[: len(found)] = found
+        return self._weight * _normalised(dense, first) + (1 - self._weight) * _normalised(lexical, anchored)
+
+
+def _normalised(scores: NDArray[np.float32], listed: NDArray[np.float32]) -> NDArray[np.float64]:
+    best, last = float(listed[0]), float(listed[-1])
+    return (scores.astype(np.float64) - last) / ((best - last) or 1.0)
+
+
+def _places(ids: NDArray[np.int64]) -> dict[int, int]:
+    return {vector_id: rank for rank, vector_id in enumerate(ids.tolist(), 1)}

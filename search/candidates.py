@@ -51,7 +51,7 @@ def candidates(
     """
     rows: dict[int, PassageRow] = {}
     near = _NearIdentical(view) if collapse else None
-    count = wanted if passages else 2 * wanted
+    count = wanted
     while True:
         ranked, complete = ranking.top(count)
         rows |= view.passages([one.vector_id for one in ranked if one.vector_id not in rows])

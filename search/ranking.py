@@ -14,7 +14,7 @@ the last of both lists would.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +27,9 @@ DEFAULT_WEIGHT: Final = 0.6
 """Of the dense score; chosen on the tuning halves of four sets (ARCHITECTURE.md)."""
 
 _ANCHOR: Final = 100
+# To read 400 costs little more than 100, and where the two lists have little in common it saves a second scan.
+_DEPTH: Final = 400
+_AHEAD: Final = 64
 Listed = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -82,7 +85,8 @@ class DenseRanking:
         if self._listed is None or len(self._listed[0]) < count:
             if count == 0:
                 return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
-            scores, ids = self._view.search(self._vector[None], count, self._allowed)
+            # A few more than a page, since those who ask go on where documents have several passages.
+            scores, ids = self._view.search(self._vector[None], min(max(count, _AHEAD), self.total), self._allowed)
             found = ids[0] >= 0
             self._listed = scores[0][found], ids[0][found]
         scores, ids = self._listed
@@ -149,7 +153,7 @@ class HybridRanking:
         self._weight = weight
 
     def top(self, count: int) -> tuple[list[Ranked], bool]:
-        depth = max(_ANCHOR, 2 * count)
+        depth = max(_DEPTH, count)
         while True:
             dense_scores, dense_ids = self._dense.listed(depth)
             (lexical_scores, lexical_ids), lexical_complete = self._lexical.listed(depth)
@@ -157,7 +161,8 @@ class HybridRanking:
                 return [], True
             complete = len(dense_ids) == self._dense.total or float(dense_scores[-1]) < self._dense.floor
             ids = np.union1d(dense_ids, lexical_ids)
-            dense, lexical = self._dense.of(ids), self._lexical.of(ids)
+            dense = _completed(ids, dense_ids, dense_scores, self._dense.of)
+            lexical = _completed(ids, lexical_ids, lexical_scores, self._lexical.of)
             fused = self._fused(dense, lexical)
             kept = np.flatnonzero(dense >= self._dense.floor)
             order = kept[np.lexsort((ids[kept], -fused[kept]))]
@@ -187,6 +192,23 @@ class HybridRanking:
         anchored = np.zeros(_ANCHOR, dtype=np.float32)
         anchored[: len(found)] = found
         return self._weight * _normalised(dense, first) + (1 - self._weight) * _normalised(lexical, anchored)
+
+
+def _completed(
+    ids: NDArray[np.int64],
+    listed: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    of: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """The scores of ascending ids, of which those of a list are known."""
+    completed = np.empty(len(ids), dtype=np.float32)
+    known = np.searchsorted(ids, listed)
+    missing = np.ones(len(ids), dtype=np.bool_)
+    missing[known] = False
+    completed[known] = scores
+    if missing.any():
+        completed[missing] = of(ids[missing])
+    return completed
 
 
 def _normalised(scores: NDArray[np.float32], listed: NDArray[np.float32]) -> NDArray[np.float64]:

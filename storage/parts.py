@@ -27,6 +27,7 @@ Flags = NDArray[np.bool_]
 
 VECTORS_SUFFIX = "faiss"
 IDS_SUFFIX = "ids"
+OWNERS_SUFFIX = "owners"
 
 _SHARED_SCORES = 1_000_000
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -46,12 +47,14 @@ class Part:
 
     Attributes:
         ids: int64 (n,), ascending.
+        owners: int64 (n,), keys of the documents the vectors belong to.
         rows: (n, dimension) as stored: a view of what `index` holds.
         live: bool (n,), or None if all are live.
         segment: number of the segment it was read from or stands for; None in the tail.
     """
 
     ids: Ids
+    owners: Ids
     rows: Rows
     index: faiss.IndexFlatCodes
     live: Flags | None = None
@@ -133,25 +136,32 @@ def rows_of(index: faiss.IndexFlatCodes, vector_dtype: VectorType) -> Rows:
     return rows
 
 
-def part_of(index: faiss.IndexFlatCodes, ids: Ids, vector_dtype: VectorType, *, segment: int | None = None) -> Part:
-    """The part that an index and its ids make."""
-    return Part(ids=ids, rows=rows_of(index, vector_dtype), index=index, segment=segment)
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors:
+    """What the database holds of a range of ids.
 
+    Attributes:
+        ids, owners: see `Part`.
+        index: holds the vectors.
+    """
 
-def memory_part(ids: Ids, rows: Rows, settings: Settings, *, segment: int | None = None) -> Part:
-    """A part in memory; `rows` are copied."""
-    index = new_index(settings.dimension, settings.vector_dtype)
-    add_rows(index, rows)
-    return part_of(index, ids, settings.vector_dtype, segment=segment)
+    ids: Ids
+    owners: Ids
+    index: faiss.IndexFlatCodes
+
+    def part(self, vector_dtype: VectorType, *, segment: int | None = None) -> Part:
+        """The part they make."""
+        return Part(self.ids, self.owners, rows_of(self.index, vector_dtype), self.index, segment=segment)
 
 
 def joined(parts: list[Part], settings: Settings) -> Part:
     """One part in memory with the live rows of neighbouring parts."""
     ids = [part.ids if part.live is None else part.ids[part.live] for part in parts]
+    owners = [part.owners if part.live is None else part.owners[part.live] for part in parts]
     index = new_index(settings.dimension, settings.vector_dtype)
     for part in parts:
         add_rows(index, part.rows if part.live is None else part.rows[part.live])
-    return part_of(index, np.concatenate(ids), settings.vector_dtype)
+    return Vectors(np.concatenate(ids), np.concatenate(owners), index).part(settings.vector_dtype)
 
 
 def write_vectors(index: faiss.IndexFlatCodes, sink: Sink) -> None:
@@ -160,18 +170,18 @@ def write_vectors(index: faiss.IndexFlatCodes, sink: Sink) -> None:
 
 
 def write_ids(ids: Ids, sink: Sink) -> None:
-    """Write ids as little-endian int64."""
+    """Write ids or owners as little-endian int64."""
     sink(ids.astype("<i8").tobytes())
 
 
-def load_part(vectors: Path, ids: Path, count: int, settings: Settings, *, segment: int) -> Part:
+def load_part(vectors: Path, ids: Path, owners: Path, count: int, settings: Settings, *, segment: int) -> Part:
     """Map a segment's files, which must have been verified.
 
     Raises:
         FileNotFoundError: a file is gone.
         DamagedFileError: the files do not hold `count` vectors of these settings.
     """
-    numbers = np.fromfile(ids, dtype="<i8").astype(np.int64, copy=False)
+    numbers, keys = (np.fromfile(path, dtype="<i8").astype(np.int64, copy=False) for path in (ids, owners))
     if not vectors.exists():
         raise FileNotFoundError(vectors)
     try:
@@ -183,9 +193,10 @@ def load_part(vectors: Path, ids: Path, count: int, settings: Settings, *, segme
     right = isinstance(index, kind) and all(
         getattr(index, name) == getattr(expected, name) for name in ("d", "code_size", "metric_type")
     )
-    if not right or index.ntotal != count or len(numbers) != count or not bool(np.all(np.diff(numbers) > 0)):
+    counts = {index.ntotal, len(numbers), len(keys)}
+    if not right or counts != {count} or not bool(np.all(np.diff(numbers) > 0)):
         raise DamagedFileError(f"{vectors.name} does not hold the {count} vectors it should")
-    return part_of(index, numbers, settings.vector_dtype, segment=segment)
+    return Vectors(numbers, keys, index).part(settings.vector_dtype, segment=segment)
 
 
 def _read_index(path: Path) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from yusa.storage import files
 from yusa.storage import tables as t
 from yusa.storage.files import DamagedFileError, FileSum, Verified
 from yusa.storage.lexicon import cover_tail, segment_block, segment_postings
-from yusa.storage.parts import IDS_SUFFIX, VECTORS_SUFFIX, write_ids, write_vectors
+from yusa.storage.parts import IDS_SUFFIX, OWNERS_SUFFIX, VECTORS_SUFFIX, write_ids, write_vectors
 from yusa.storage.postings import POSTINGS_SUFFIX, TermSource, save
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import read_vectors
@@ -150,33 +150,35 @@ class Publisher:
 
     def _build(self, state: State, step: Step) -> tuple[int, dict[str, FileSum]]:
         """Write the files of segment `state.next_segment`; the number of its vectors and the files' sums."""
-        ids, index = read_vectors(self._connection, state.encoding_id, self._settings, step.first, step.last)
-        if not len(ids):
+        found = read_vectors(self._connection, state.encoding_id, self._settings, step.first, step.last)
+        if not len(found.ids):
             return 0, {}
         folder = self._directory / files.SEGMENTS
         if not folder.is_dir():
             folder.mkdir()
             files.sync_directory(self._directory)
-        vectors_path = files.segment_path(self._directory, state.next_segment, VECTORS_SUFFIX)
-        ids_path = files.segment_path(self._directory, state.next_segment, IDS_SUFFIX)
-        postings_path = files.segment_path(self._directory, state.next_segment, POSTINGS_SUFFIX)
         block = segment_postings(
             self._connection,
             state,
             step.replaced,
-            ids,
+            found.ids,
             step.last,
             directory=self._directory,
             source=self._source,
             verified=self._verified,
         )
+        content: dict[str, Callable[[files.Sink], None]] = {
+            VECTORS_SUFFIX: lambda sink: write_vectors(found.index, sink),
+            IDS_SUFFIX: lambda sink: write_ids(found.ids, sink),
+            OWNERS_SUFFIX: lambda sink: write_ids(found.owners, sink),
+            POSTINGS_SUFFIX: lambda sink: save(block, sink),
+        }
         sums = {
-            VECTORS_SUFFIX: files.write_file(vectors_path, lambda sink: write_vectors(index, sink)),
-            IDS_SUFFIX: files.write_file(ids_path, lambda sink: write_ids(ids, sink)),
-            POSTINGS_SUFFIX: files.write_file(postings_path, lambda sink: save(block, sink)),
+            suffix: files.write_file(files.segment_path(self._directory, state.next_segment, suffix), produce)
+            for suffix, produce in content.items()
         }
         files.sync_directory(folder)
-        return len(ids), sums
+        return len(found.ids), sums
 
     def _make_current(self, state: State, step: Step, built: tuple[int, dict[str, FileSum]]) -> None:
         count, sums = built

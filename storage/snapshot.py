@@ -16,22 +16,23 @@ from yusa.storage import tables as t
 from yusa.storage.files import DamagedFileError, Verified, segment_path
 from yusa.storage.parts import (
     IDS_SUFFIX,
+    OWNERS_SUFFIX,
     VECTORS_SUFFIX,
     Ids,
     Part,
     Rows,
+    Vectors,
     add_rows,
     joined,
     load_part,
     new_index,
-    part_of,
 )
 from yusa.storage.settings import Settings
 from yusa.storage.state import Segment, State, reach, read_segments
 from yusa.storage.tiers import merge_start
 
 if TYPE_CHECKING:
-    import faiss
+    pass
 
 _log = logging.getLogger(__name__)
 
@@ -104,9 +105,9 @@ class Snapshots:
                 if segment.count
             ]
             start = reach(segments) + 1
-        ids, index = read_vectors(connection, state.encoding_id, self._settings, start, state.next_vector_id - 1)
-        if len(ids):
-            parts.append(part_of(index, ids, self._settings.vector_dtype))
+        tail = read_vectors(connection, state.encoding_id, self._settings, start, state.next_vector_id - 1)
+        if len(tail.ids):
+            parts.append(tail.part(self._settings.vector_dtype))
         return Snapshot(
             sequence=state.sequence,
             encoding_id=state.encoding_id,
@@ -140,8 +141,8 @@ class Snapshots:
                 self._found_damaged(segment, f"{Path(str(error.filename or error)).name} is missing")
             except DamagedFileError as error:
                 self._found_damaged(segment, str(error))
-        ids, index = read_vectors(connection, state.encoding_id, self._settings, segment.first_id, segment.last_id)
-        return part_of(index, ids, self._settings.vector_dtype, segment=segment.id)
+        found = read_vectors(connection, state.encoding_id, self._settings, segment.first_id, segment.last_id)
+        return found.part(self._settings.vector_dtype, segment=segment.id)
 
     def _found_damaged(self, segment: Segment, reason: str) -> None:
         self.damaged.add(segment.id)
@@ -158,12 +159,15 @@ def load_segment(
     Raises:
         FileNotFoundError, DamagedFileError: see `Verified.check` and `load_part`.
     """
-    paths = {suffix: segment_path(directory, segment.id, suffix) for suffix in (VECTORS_SUFFIX, IDS_SUFFIX)}
+    suffixes = (VECTORS_SUFFIX, IDS_SUFFIX, OWNERS_SUFFIX)
+    paths = {suffix: segment_path(directory, segment.id, suffix) for suffix in suffixes}
     for suffix, path in paths.items():
         if suffix not in segment.files:
             raise DamagedFileError(f"{path.name} is not in the database's list")
         verified.check(path, segment.files[suffix], again=again)
-    part = load_part(paths[VECTORS_SUFFIX], paths[IDS_SUFFIX], segment.count, settings, segment=segment.id)
+    part = load_part(
+        paths[VECTORS_SUFFIX], paths[IDS_SUFFIX], paths[OWNERS_SUFFIX], segment.count, settings, segment=segment.id
+    )
     if part.ids[0] < segment.first_id or part.ids[-1] > segment.last_id:
         raise DamagedFileError(f"{paths[IDS_SUFFIX].name} holds ids of another range")
     return part
@@ -179,13 +183,15 @@ def check_sample(connection: Connection, part: Part) -> None:
     positions = positions[:: max(1, len(positions) // _SAMPLE)][:_SAMPLE]
     ids = part.ids[positions]
     stored = {
-        row.vector_id: row.vector
+        row.vector_id: (row.document, row.vector)
         for row in connection.execute(
-            select(t.passage.c.vector_id, t.passage.c.vector).where(t.passage.c.vector_id.in_(ids.tolist()))
+            select(t.passage.c.vector_id, t.passage.c.document, t.passage.c.vector).where(
+                t.passage.c.vector_id.in_(ids.tolist())
+            )
         )
     }
     for position, vector_id in zip(positions.tolist(), ids.tolist(), strict=True):
-        if stored.get(vector_id) != part.rows[position].tobytes():
+        if stored.get(vector_id) != (int(part.owners[position]), part.rows[position].tobytes()):
             raise DamagedFileError(f"segment {part.segment} holds another vector {vector_id} than the database")
 
 
@@ -201,22 +207,21 @@ def deleted_between(connection: Connection, first: int, last: int) -> Ids:
     return np.array(connection.execute(statement.order_by(t.deletion.c.vector_id)).scalars().all(), dtype=np.int64)
 
 
-def read_vectors(
-    connection: Connection, encoding_id: int, settings: Settings, first: int, last: int
-) -> tuple[Ids, faiss.IndexFlatCodes]:
-    """Ids and vectors of a range of ids from the database, copied once and in blocks."""
+def read_vectors(connection: Connection, encoding_id: int, settings: Settings, first: int, last: int) -> Vectors:
+    """Ids, owners and vectors of a range of ids from the database, copied once and in blocks."""
     index = new_index(settings.dimension, settings.vector_dtype)
-    ids: list[Ids] = []
+    numbers = [np.zeros((0, 2), dtype=np.int64)]
     statement = (
-        select(t.passage.c.vector_id, t.passage.c.vector)
+        select(t.passage.c.vector_id, t.passage.c.document, t.passage.c.vector)
         .where(t.passage.c.vector_id.between(first, last), t.passage.c.encoding_id == encoding_id)
         .order_by(t.passage.c.vector_id)
     )
     if last >= first:
         for block in connection.execute(statement).partitions(_READ_ROWS):
-            ids.append(np.array([row[0] for row in block], dtype=np.int64))
-            add_rows(index, unpack([row[1] for row in block], settings))
-    return np.concatenate(ids) if ids else np.zeros(0, dtype=np.int64), index
+            numbers.append(np.array([row[:2] for row in block], dtype=np.int64))
+            add_rows(index, unpack([row[2] for row in block], settings))
+    columns = np.ascontiguousarray(np.concatenate(numbers).T)
+    return Vectors(columns[0], columns[1], index)
 
 
 def stored_type(settings: Settings) -> np.dtype[Any]:

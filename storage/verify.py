@@ -257,12 +257,12 @@ def _check_all(connection: Connection, part: Part) -> None:
         DamagedFileError: one differs.
     """
     ids = part.ids if part.live is None else part.ids[part.live]
-    statement = select(t.passage.c.vector_id, t.passage.c.vector).order_by(t.passage.c.vector_id)
+    statement = select(t.passage.c.vector_id, t.passage.c.document, t.passage.c.vector).order_by(t.passage.c.vector_id)
     for start in range(0, len(ids), _ROWS):
         block = ids[start : start + _ROWS]
         between = t.passage.c.vector_id.between(int(block[0]), int(block[-1]))
-        stored = {row.vector_id: row.vector for row in connection.execute(statement.where(between))}
+        stored = {row.vector_id: (row.document, row.vector) for row in connection.execute(statement.where(between))}
         positions, _ = part.positions(block)
         for position, vector_id in zip(positions.tolist(), block.tolist(), strict=True):
-            if stored.get(vector_id) != part.rows[position].tobytes():
+            if stored.get(vector_id) != (int(part.owners[position]), part.rows[position].tobytes()):
                 raise DamagedFileError(f"holds another vector {vector_id} than the database")

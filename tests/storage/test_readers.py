@@ -209,7 +209,7 @@ except StorageError as error:
 
 def _as_reader(script: str, path: Path) -> subprocess.Popen[str]:
     """Run a script as a user who may not write `path`, which others may enter."""
-    for parent in [*path.parents][:3]:
+    for parent in [*path.parents][:4]:  # one more where tests run side by side
         parent.chmod(0o755)
     environment = {**os.environ, "PYTHONPATH": str(_SUPPORT), "YUSA_CACHE": str(path.parent / "cache")}
     command = [sys.executable, "-c", _AS_READER + script, str(path)]

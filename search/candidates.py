@@ -101,12 +101,19 @@ class _NearIdentical:
         own = self._set(vector_id)
         for place, other_id in enumerate(better):
             other = self._set(other_id)
-            if len(own & other) >= NEAR_IDENTICAL * len(own | other):
+            smaller, larger = sorted((len(own), len(other)))
+            if smaller >= NEAR_IDENTICAL * larger and _resemblance(own, other) >= NEAR_IDENTICAL:
                 return place
         return None
 
     def _set(self, vector_id: int) -> frozenset[str]:
         if vector_id not in self._sets:
             for found, (_, text) in self._view.texts([vector_id]).items():
-                self._sets[found] = frozenset(bigrams(text))
+                # What holds no words is compared whole.
+                self._sets[found] = frozenset(bigrams(text) or [text])
         return self._sets[vector_id]
+
+
+def _resemblance(one: frozenset[str], other: frozenset[str]) -> float:
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)

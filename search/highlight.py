@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import sqrt
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from yusa.text.analyzer import LATIN, folded
 from yusa.text.sentences import sentences
 from yusa.text.span import Span
 from yusa.text.terms import bigrams
 
-_WORD = re.compile(r"\w+")
+# Runs of Latin letters and digits, and of all other letters: the analyzer's units.
+_RUN = re.compile(rf"(?P<latin>[{LATIN}]+)|[^\W_{LATIN}]+", re.IGNORECASE)
+# Pairs of syllables that only endings and particles have; they say nothing and are not marked by themselves.
+_ENDED = """
+에서 으로 에게 까지 부터 보다 처럼 이나 라고 이라 라는 하고 하는 하며 하여 해서 한다
+된다 되는 이다 니다 습니 입니 인가 는가 은가 을까 나요 까요 어요 아요 해요 세요 었다
+았다 였다 했다 있는 있다 없는 것은 것이 것을 무엇 어떤 어떻 떻게 언제 누가 누구 어디
+"""
+_ENDINGS: Final = frozenset(_ENDED.split())
 _SHORT: Final = 40
 _MOST_SENTENCES: Final = 32
 
@@ -23,29 +32,51 @@ Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def matches(terms: frozenset[str], text: str, analyze: Callable[[str], Sequence[str]]) -> tuple[tuple[int, int], ...]:
-    """Spans of `text` whose terms are among the query's, ascending, not overlapping.
+    """Spans of `text` whose terms are among the query's, ascending, not touching.
 
-    A word of Latin letters or digits is marked whole. Of a Korean word the run from the first to the last of the pairs
-    of
-    syllables that match is marked: of 학교에서는 the 학교, where the query has 학교.
+    A word of Latin letters or digits is marked whole, with the syllables beside it where they make a term (제12조). Of a
+    Korean word the run from the first to the last of the pairs of syllables that match is marked: of 학교에서는 the
+    학교, where the query has 학교.
 
     Args:
         terms: the query's, from the index's analyzer.
     """
     spans: list[tuple[int, int]] = []
-    for match in _WORD.finditer(text):
-        word = match.group()
-        if word.isascii() or len(word) == 1:
-            if terms.intersection(analyze(word)):
-                spans.append(match.span())
-            continue
-        folded = [unicodedata.normalize("NFC", character.casefold()) for character in word]
-        hits = [i for i in range(len(word) - 1) if folded[i] + folded[i + 1] in terms]
-        if hits:
-            spans += [(match.start() + first, match.start() + last + 2) for first, last in _runs(hits)]
-        elif terms.intersection(term for term in analyze(word) if len(term) > 1):
-            spans.append(match.span())
+    for match in _RUN.finditer(text):
+        found = _latin(terms, text, match, analyze) if match["latin"] else _others(terms, match, analyze)
+        for start, end in found:
+            if spans and start <= spans[-1][1]:
+                spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+            else:
+                spans.append((start, end))
     return tuple(spans)
+
+
+def _latin(
+    terms: frozenset[str], text: str, match: re.Match[str], analyze: Callable[[str], Sequence[str]]
+) -> list[tuple[int, int]]:
+    word, (start, end) = match[0], match.span()
+    if terms.isdisjoint(analyze(word)):
+        return []
+    before = folded(text[start - 1 : start] + word) in terms
+    after = folded(word + text[end : end + 1]) in terms
+    return [(start - (before and start > 0), end + (after and end < len(text)))]
+
+
+def _others(
+    terms: frozenset[str], match: re.Match[str], analyze: Callable[[str], Sequence[str]]
+) -> list[tuple[int, int]]:
+    word, start = match[0], match.start()
+    if len(word) == 1:
+        return [] if terms.isdisjoint(analyze(word)) else [match.span()]
+    characters = [folded(character) for character in word]
+    pairs = [one + other for one, other in pairwise(characters)]
+    found = [i for i, pair in enumerate(pairs) if pair in terms]
+    if found:
+        runs = [run for run in _runs(found) if not _ENDINGS.issuperset(pairs[run[0] : run[1] + 1])]
+        return [(start + first, start + last + 2) for first, last in runs]
+    own = {term for term in analyze(word) if len(term) > 1}
+    return [] if terms.isdisjoint(own) else [match.span()]
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,6 @@ from yusa.text.terms import bigrams
 
 if TYPE_CHECKING:
     from yusa.storage.view import View
-
-# Pairs of syllables that only endings and particles have; they say nothing and are not marked.
-_ENDINGS = """
-에서 으로 에게 까지 부터 보다 처럼 이나 라고 이라 라는 하고 하는 하며 하여 해서 한다
-된다 되는 이다 니다 습니 입니 인가 는가 은가 을까 나요 까요 어요 아요 해요 세요 었다
-았다 였다 했다 있는 있다 없는 것은 것이 것을 무엇 어떤 어떻 떻게 언제 누가 누구 어디
-"""
-_GRAMMAR: Final = frozenset(_ENDINGS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +66,7 @@ def hits_of(
         vector: float32 (dimension,), the query's, where there is one.
         encode: finds the sentence to show of a hit that shares no word with the query; without it the first is shown.
     """
-    terms = frozenset(_marked(query, analyzer))
+    terms = frozenset(marked_terms(query, analyzer))
     shares = frozenset(bigrams(query))
     texts = [_text(one.passage, shown.documents) for one in page]
     snippets = [snippet(shares, text) for text in texts]
@@ -118,7 +110,9 @@ def _hit(
             Neighbour(other.ordinal, other.start, other.end, row.document.text[other.start : other.end])
             for other in shown.neighbours.get(passage.vector_id, ())
         ),
-        collapsed=tuple(shown.documents[key].document.id for key in candidate.hidden if key != passage.document),
+        collapsed=tuple(
+            shown.documents[key].document.id for key in dict.fromkeys(candidate.hidden) if key != passage.document
+        ),
     )
 
 
@@ -126,9 +120,9 @@ def _text(passage: PassageRow, documents: Mapping[int, DocumentRow]) -> str:
     return documents[passage.document].document.text[passage.start : passage.end]
 
 
-def _marked(query: str, analyzer: Analyzer) -> Iterable[str]:
-    """The query's terms that are worth marking: not syllables of longer words, and no mere endings."""
+def marked_terms(query: str, analyzer: Analyzer) -> Iterator[str]:
+    """The query's terms that are worth marking: all but syllables of longer words."""
     words = set(query.split())
     for term in analyzer.query_terms(query):
-        if term not in _GRAMMAR and (len(term) > 1 or not "가" <= term <= "힣" or term in words):
+        if len(term) > 1 or not "가" <= term <= "힣" or term in words:
             yield term

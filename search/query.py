@@ -14,18 +14,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from yusa.errors import InputError, UsageError
 from yusa.text.normal import normalize
 
+# Every alternative begins where a word does, so that a long text without spaces is not read from each character on.
 _PART = re.compile(
     r"""
-      (?<!\S)(?P<minus>-)?(?:"(?P<straight>[^"]*)"|“(?P<curly>[^”]*)”)
+      (?<!\S)(?P<minus>-)?(?:"(?P<straight>[^"]*)"|“(?P<curly>[^“”]*)”)
     | (?<!\S)-(?P<excluded>[^\W\d][^\s"“”]*)
-    | (?P<prefix>\w[^\s"“”*]*)\*(?!\S)
+    | (?<!\S)(?P<prefix>\w[^\s"“”*]*)\*(?!\S)
     """,
     re.VERBOSE,
 )
+
+_EMPTY: Final = "is empty; write what to look for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def parse_query(text: str, *, literal: bool = False) -> Query:
     except InputError as error:
         raise UsageError(f"cannot be read: {error}") from None
     if not text.strip():
-        raise UsageError("is empty; write what to look for")
+        raise UsageError(_EMPTY)
     if literal:
         return Query(text)
     phrases: list[str] = []
@@ -81,6 +85,8 @@ def parse_query(text: str, *, literal: bool = False) -> Query:
             kept.append(phrase)
     kept.append(text[end:])
     words = "".join(kept).strip()
+    if not words and not excluded:
+        raise UsageError(_EMPTY)
     if not words:
         raise UsageError("only says what to leave out; write what to look for, too")
     return Query(words, tuple(phrases), tuple(excluded), tuple(prefixes))

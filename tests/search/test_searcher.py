@@ -2,77 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from storing import create_store, make_settings
+from searching import DIMENSION, make_entry, make_searcher, new_store, put, shown, without_encoder
 from stubs import StubEncoder
 
-from yusa.encoder.base import SentenceEncoder
 from yusa.errors import DocumentNotFoundError, FilterError, UsageError
 from yusa.search.hit import Hit
-from yusa.search.searcher import MAX_RESULTS, Searcher
-from yusa.storage import Document, Entry, Passage, Store, View
+from yusa.search.searcher import MAX_RESULTS, MODES, Searcher
+from yusa.storage import Store, View
 from yusa.storage.filters import Compare
-
-DIMENSION = 16
-
-
-def make_entry(
-    id: str, lines: Sequence[str], vectors: NDArray[np.float32], metadata: Mapping[str, Any], title: str | None = None
-) -> Entry:
-    """A document whose passages are its lines."""
-    text = "\n".join(lines)
-    starts = np.cumsum([0] + [len(line) + 1 for line in lines]).tolist()
-    return Entry(
-        document=Document(id, text, title, metadata),
-        source="test",
-        content_hash=hashlib.sha256(repr((text, title, metadata)).encode()).digest()[:16],
-        encoding_hash=hashlib.sha256(text.encode()).digest()[:16],
-        passages=tuple(
-            Passage(n, start, start + len(line)) for n, (start, line) in enumerate(zip(starts, lines, strict=False))
-        ),
-        vectors=vectors,
-    )
-
-
-def put(store: Store, documents: Mapping[str, Sequence[str]], **metadata: Any) -> None:
-    encoder = StubEncoder(DIMENSION)
-    with store.write() as writer:
-        writer.put(
-            [make_entry(id, x, encoder.encode_documents(x), {"id": id, **metadata}) for id, x in documents.items()]
-        )
-
-
-def shown(hits: Sequence[Hit]) -> list[tuple[str, int]]:
-    return [(hit.id, hit.passage.ordinal) for hit in hits]
-
-
-def no_encoder() -> SentenceEncoder:
-    raise AssertionError("the encoder was loaded")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = create_store(tmp_path / "index", make_settings(dimension=DIMENSION))
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def searcher(store: Store) -> Searcher:
-    encoder = StubEncoder(DIMENSION)
-    return Searcher(store, lambda: encoder)
 
 
 class Corpus:
@@ -87,7 +37,7 @@ class Corpus:
         self.vectors = vectors.astype(np.float16).astype(np.float32)
         self.ordinals = np.concatenate([np.arange(n % 3 + 1) for n in range(size)])
         self.alive = np.ones(size, dtype=bool)
-        self.store = create_store(path, make_settings(dimension=DIMENSION))
+        self.store = new_store(path)
         starts = np.searchsorted(self.owners, np.arange(size + 1))
         with self.store.write() as writer:
             for first in range(0, size, 5000):
@@ -130,7 +80,7 @@ class Corpus:
 
     def check(self, queries: Sequence[str]) -> None:
         encoder = StubEncoder(DIMENSION)
-        searcher = Searcher(self.store, lambda: encoder)
+        searcher = make_searcher(self.store, encoder)
         vectors = encoder.encode_queries(queries)
         n = np.arange(self.size)
         filters: list[tuple[str | None, NDArray[np.bool_]]] = [
@@ -146,7 +96,9 @@ class Corpus:
         for where, passes in filters:
             for top_k, offset in ((10, 0), (7, 5), (60, 0)):
                 for passages in (False, True):
-                    answers = searcher.search(queries, where=where, passages=passages, top_k=top_k, offset=offset)
+                    answers = searcher.search(
+                        queries, mode="dense", where=where, passages=passages, top_k=top_k, offset=offset
+                    )
                     for hits, vector in zip(answers, vectors, strict=True):
                         wanted = self.best(vector, passes, top_k, passages=passages, offset=offset)
                         assert shown(hits) == wanted, where
@@ -172,16 +124,25 @@ def test_filters_of_every_width_give_what_brute_force_gives_at_100_000_documents
     corpus.store.close()
 
 
-def test_pages_follow_each_other_without_gap_or_repetition(corpus: Corpus) -> None:
-    encoder = StubEncoder(DIMENSION)
-    searcher = Searcher(corpus.store, lambda: encoder)
-    (whole,) = searcher.search(["query"], top_k=50)
-    pages = [searcher.search(["query"], top_k=10, offset=offset)[0] for offset in range(0, 50, 10)]
-    assert [hit for page in pages for hit in page] == whole
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("options", [{}, {"passages": True}, {"collapse": True}, {"where": "percent = 5"}])
+def test_pages_follow_each_other_without_gap_or_repetition(corpus: Corpus, mode: str, options: dict[str, Any]) -> None:
+    searcher = make_searcher(corpus.store)
+    (whole,) = searcher.search(["d7 line 2"], top_k=50, mode=mode, **options)
+    assert len(whole) == 50
+    pages = [
+        searcher.search(["d7 line 2"], top_k=10, offset=offset, mode=mode, **options)[0] for offset in range(0, 50, 10)
+    ]
+    # How deep the parts' lists were read, and how much was hidden on the way, is another matter for each page.
+    assert [plain(hit) for page in pages for hit in page] == [plain(hit) for hit in whole]
+
+
+def plain(hit: Hit) -> Hit:
+    return replace(hit, ranks={}, collapsed=())
 
 
 def test_similar_is_the_mean_of_the_documents_vectors_without_itself(corpus: Corpus) -> None:
-    searcher = Searcher(corpus.store, no_encoder)
+    searcher = without_encoder(corpus.store)
     n = np.arange(corpus.size)
     for document in (4, 5, 6):
         mean = corpus.vectors[corpus.owners == document].mean(axis=0)
@@ -196,8 +157,7 @@ def test_similar_is_the_mean_of_the_documents_vectors_without_itself(corpus: Cor
 
 
 def test_many_threads_at_once_get_the_same_answers(corpus: Corpus) -> None:
-    encoder = StubEncoder(DIMENSION)
-    searcher = Searcher(corpus.store, lambda: encoder)
+    searcher = make_searcher(corpus.store)
     queries = [f"query {n}" for n in range(6)]
     wheres = [None, "half = 1", "permille = 3"]
     alone = {(q, w): searcher.search([q], where=w)[0] for q in queries for w in wheres}
@@ -218,7 +178,9 @@ def test_one_long_document_does_not_hide_the_others(store: Store, searcher: Sear
     assert len(every) == 305
 
 
-def test_a_hit_shows_the_passage_its_place_and_its_marked_sentence(store: Store, searcher: Searcher) -> None:
+def test_a_hit_shows_the_passage_its_place_its_marked_words_and_its_best_sentence(
+    store: Store, searcher: Searcher
+) -> None:
     encoder = StubEncoder(DIMENSION)
     lines = ["첫 줄이다.", "고양이는 잔다. 개는 논다."]
     with store.write() as writer:
@@ -226,10 +188,13 @@ def test_a_hit_shows_the_passage_its_place_and_its_marked_sentence(store: Store,
     ((hit,),) = searcher.search(["개는 논다."])
     assert (hit.id, hit.title, hit.text, hit.source) == ("글", "제목", lines[1], "test")
     assert (hit.passage.ordinal, hit.passage.start, hit.passage.end) == (1, 7, 7 + len(lines[1]))
-    assert [hit.text[start:end] for start, end in hit.highlights] == ["개는 논다."]
+    assert [hit.text[start:end] for start, end in hit.highlights] == ["개는", "논다"]
+    assert hit.text[slice(*hit.snippet)] == "개는 논다."
     assert hit.metadata == {"year": 2020}
-    assert hit.scores == {"dense": hit.score}
-    assert -1 <= hit.score <= 1
+    assert set(hit.scores) == {"dense", "lexical"}
+    assert -1 <= hit.scores["dense"] <= 1
+    assert hit.score == 1.0
+    assert hit.ranks == {"dense": 1, "lexical": 1}
 
 
 def test_deleted_and_replaced_documents_never_answer(store: Store, searcher: Searcher) -> None:
@@ -242,13 +207,18 @@ def test_deleted_and_replaced_documents_never_answer(store: Store, searcher: Sea
     assert [hit.id for hit in searcher.search(["red"], where="new = true")[0]] == ["b"]
 
 
-def test_min_score_leaves_out_what_is_further(store: Store, searcher: Searcher) -> None:
+@pytest.mark.parametrize("mode", ["dense", "hybrid"])
+def test_min_score_leaves_out_what_is_further_and_changes_nothing_else(
+    store: Store, searcher: Searcher, mode: str
+) -> None:
     put(store, {f"d{n}": [f"word{n}"] for n in range(40)})
-    (all_hits,) = searcher.search(["word1 word2"], top_k=40)
+    (all_hits,) = searcher.search(["word1 word2"], top_k=40, mode=mode)
     for hit in (all_hits[0], all_hits[7], all_hits[39]):
-        (hits,) = searcher.search(["word1 word2"], top_k=40, min_score=hit.score)
-        assert hits == all_hits[: hit.rank]
-    assert searcher.search(["word1"], min_score=1.1) == [[]]
+        floor = hit.scores["dense"]
+        (hits,) = searcher.search(["word1 word2"], top_k=40, min_score=floor, mode=mode)
+        kept = [other for other in all_hits if other.scores["dense"] >= floor]
+        assert hits == [replace(other, rank=rank) for rank, other in enumerate(kept, 1)]
+    assert searcher.search(["word1"], min_score=1.1, mode=mode) == [[]]
 
 
 def test_a_batch_is_encoded_once_before_one_read_transaction(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +240,7 @@ def test_a_batch_is_encoded_once_before_one_read_transaction(store: Store, monke
 
     monkeypatch.setattr(encoder, "encode_queries", encode_queries)
     monkeypatch.setattr(store, "read", watched)
-    searcher = Searcher(store, lambda: encoder)
+    searcher = make_searcher(store, encoder)
     answers = searcher.search(["cat", "dog", "e\u0301"], top_k=1)
     assert [hit.id for hits in answers[:2] for hit in hits] == ["a", "b"]
     assert events == ["encode ['cat', 'dog', 'é']", "read", "end"]
@@ -280,10 +250,10 @@ def test_a_batch_is_encoded_once_before_one_read_transaction(store: Store, monke
 
 def test_similar_needs_no_encoder_and_knows_ids_in_any_normal_form(store: Store) -> None:
     put(store, {"é": ["red apple"], "b": ["red car"], "c": ["x"]})
-    hits = Searcher(store, no_encoder).similar("e\u0301", top_k=1)
+    hits = without_encoder(store).similar("e\u0301", top_k=1)
     assert [(hit.id, hit.rank) for hit in hits] == [("b", 1)]
     with pytest.raises(DocumentNotFoundError, match="no document has the id 'none'"):
-        Searcher(store, no_encoder).similar("none")
+        without_encoder(store).similar("none")
 
 
 def test_similar_to_a_document_without_passages_or_direction(store: Store) -> None:
@@ -296,7 +266,7 @@ def test_similar_to_a_document_without_passages_or_direction(store: Store) -> No
                 make_entry("near", ["c"], row, {}),
             ]
         )
-    searcher = Searcher(store, no_encoder)
+    searcher = without_encoder(store)
     assert searcher.similar("empty") == []
     assert [(hit.id, hit.score) for hit in searcher.similar("cancels")] == [("near", 1.0)]
 
@@ -319,7 +289,17 @@ BAD: list[tuple[Callable[[Searcher], object], type[Exception], str]] = [
     (lambda s: s.search(["a"], top_k=0), UsageError, "top_k must be at least 1, not 0"),
     (lambda s: s.search(["a"], offset=-1), UsageError, "offset must be at least 0, not -1"),
     (lambda s: s.search(["a"], top_k=MAX_RESULTS, offset=1), UsageError, "offset \\+ top_k is 10,001, at most 10,000"),
-    (lambda s: s.search(["a"], mode="hybrid"), UsageError, "no mode 'hybrid' in this version; use 'dense'"),
+    (lambda s: s.search(["a"], mode="psychic"), UsageError, "no mode 'psychic'; use 'dense', 'lexical', 'hybrid'"),
+    (lambda s: s.search(["a"], mode="lexical", min_score=0.1), UsageError, "mode 'lexical' does not compute"),
+    (lambda s: s.search(["-a"]), UsageError, "the query only says what to leave out"),
+    (lambda s: s.search(["a", "-a"]), UsageError, "query 2 of 2 only says"),
+    (lambda s: s.search(["a"], weight=1.5), UsageError, "weight must be from 0 to 1, not 1.5"),
+    (lambda s: s.search(["a"], weight=float("nan")), UsageError, "weight must be from 0 to 1, not nan"),
+    (lambda s: s.search(["a"], rerank_depth=0), UsageError, "rerank_depth must be from 1 to 10,000, not 0"),
+    (lambda s: s.search(["a"], context=-1), UsageError, "context must be at least 0, not -1"),
+    (lambda s: s.facets("year", "-a"), UsageError, "the query only says"),
+    (lambda s: s.facets("year", mode="psychic"), UsageError, "no mode 'psychic'"),
+    (lambda s: s.facets("year", where="("), FilterError, "expected a field name"),
     (lambda s: s.search(["a"], min_score=float("nan")), UsageError, "min_score must be a finite number"),
     (lambda s: s.search(["a"], where="year = "), FilterError, "expected a value"),
     (lambda s: s.search(["a"], where=Compare("a", "<", True)), FilterError, "booleans have no order"),

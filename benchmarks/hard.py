@@ -1,7 +1,7 @@
 """The hard Korean lexical cases among real passages: share of right documents in the top 3, by mode and kind of case.
 
-`python -m benchmarks.hard` searches every set `tests/search/hard_lexical*.jsonl` among the passages of three labelled sets.
-BM25 on words between spaces is the baseline. `--keep DIR` keeps the index for the next run.
+`python -m benchmarks.hard` searches every set `tests/search/hard_lexical*.jsonl` among the passages of three labelled
+sets. BM25 on words between spaces is the baseline. `--keep DIR` keeps the index for the next run.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import write
+from yusa.text.analyzer import load_analyzer
 
 if TYPE_CHECKING:
     from yusa.storage import Store
@@ -59,12 +60,12 @@ def measure(folder: Path, *, documents: int = DOCUMENTS) -> dict[str, Any]:
     )
     load_before = os.getloadavg()[0]
     result: dict[str, Any] = {"documents": documents, "dimension": DIMENSION, "batch": BATCH, "cores": os.cpu_count()}
-    store = Store.create(folder / "index", settings)
+    store = Store.create(folder / "index", settings, load_analyzer)
     seconds, processor = _ingest(store, batches(documents - TAIL, seed=SEED))
     store.compact()
     store.close()
     result["open_first_seconds"] = round(_open_seconds(folder / "index"), 3)
-    store = Store.open(folder / "index")
+    store = Store.open(folder / "index", load_analyzer)
     more_seconds, more_processor = _ingest(store, batches(TAIL, seed=SEED + 1, start=documents - TAIL))
     result["ingest_documents_per_second"] = round(documents / (seconds + more_seconds))
     result["ingest_processor_microseconds_per_document"] = round((processor + more_processor) / documents * 1e6, 1)
@@ -73,7 +74,7 @@ def measure(folder: Path, *, documents: int = DOCUMENTS) -> dict[str, Any]:
     store.close()
     result["open_with_tail_seconds"] = round(_open_seconds(folder / "index"), 3)
 
-    store = Store.open(folder / "index")
+    store = Store.open(folder / "index", load_analyzer)
     queries = vectors(QUERIES, np.random.default_rng(SEED + 2))
     times = []
     with store.read() as view:
@@ -148,7 +149,7 @@ def _open_seconds(path: Path) -> float:
     from yusa.storage import Store
 
     started = time.perf_counter()
-    store = Store.open(path)
+    store = Store.open(path, load_analyzer)
     with store.read():
         seconds = time.perf_counter() - started
     store.close()

@@ -36,11 +36,17 @@ def run_start(sizes: Sequence[int], *, width: int = 16) -> int | None:
     Args:
         sizes: oldest first.
     """
-    start = len(sizes)
-    level = _magnitude(sizes[-1], width) if sizes else 0
-    while start > 0 and _magnitude(sizes[start - 1], width) <= level:
-        start -= 1
-    return start if len(sizes) - start >= width else None
+    pieces = list(sizes)
+    found = None
+    while pieces:
+        start, level = len(pieces), _magnitude(pieces[-1], width)
+        while start > 0 and _magnitude(pieces[start - 1], width) <= level:
+            start -= 1
+        if len(pieces) - start < width:
+            break
+        # What the merge makes may be the last that a run of larger pieces was waiting for.
+        found, pieces[start:] = start, [sum(pieces[start:])]
+    return found
 
 
 def _magnitude(size: int, width: int) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from terms import words
 
 from yusa.storage import Document, Entry, Passage, Settings, Store, View
+from yusa.storage.lexicon import keyword_text
 from yusa.storage.settings import VectorType
 
 DIMENSION = 8
@@ -121,6 +122,19 @@ def vector_ids(path: Path) -> dict[str, list[int]]:
     return owners
 
 
+def _check_keywords(view: View, model: Mapping[str, Entry], owned: Mapping[str, list[int]]) -> None:
+    """Every passage is held by exactly the terms of its text."""
+    expected: dict[str, set[int]] = {}
+    for id, entry in model.items():
+        for vector_id, passage in zip(owned[id], entry.passages, strict=True):
+            text = keyword_text(entry.document.title, entry.document.text[passage.start : passage.end])
+            for term in words("").terms(text):
+                expected.setdefault(term, set()).add(vector_id)
+    assert set(view.terms_from("")) >= expected.keys()
+    for term in sorted(expected)[:: max(1, len(expected) // 40)]:
+        assert set(view.holding([term]).tolist()) == expected[term], term
+
+
 def check_view(view: View, model: Mapping[str, Entry], owned: Mapping[str, list[int]], *, seed: int = 0) -> None:
     """Counts, every vector, a few whole documents, and searches against brute force."""
     assert {id: len(entry.passages) for id, entry in model.items()} == {id: len(ids) for id, ids in owned.items()}
@@ -145,6 +159,7 @@ def check_view(view: View, model: Mapping[str, Entry], owned: Mapping[str, list[
         assert found[row].tolist() == expected_ids + [-1] * (7 - len(expected_ids))
         np.testing.assert_allclose(scores[row][: len(expected_ids)], expected_scores, atol=1e-6)
         assert np.isneginf(scores[row][len(expected_ids) :]).all()
+    _check_keywords(view, model, owned)
     hits = view.passages(found[0][found[0] >= 0])
     documents = view.documents(hit.document for hit in hits.values())
     for vector_id, hit in hits.items():

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 from yusa.encoder.base import EncodeProgress, Fingerprint, Pooling, SentenceEncoder
 
 if TYPE_CHECKING:
+    from yusa.encoder.cross_encoder import CrossEncoder
     from yusa.encoder.encoder import Encoder, Features, TokenVectors
 
-__all__ = ["EncodeProgress", "Encoder", "Features", "Fingerprint", "Pooling", "SentenceEncoder", "TokenVectors"]
+__all__ = [
+    "CrossEncoder",
+    "EncodeProgress",
+    "Encoder",
+    "Features",
+    "Fingerprint",
+    "Pooling",
+    "SentenceEncoder",
+    "TokenVectors",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from yusa.encoder import encoder
 
         return getattr(encoder, name)
+    if name == "CrossEncoder":
+        from yusa.encoder.cross_encoder import CrossEncoder
+
+        return CrossEncoder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

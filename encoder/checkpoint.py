@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from yusa.encoder.architecture import Architecture, read_architecture
 from yusa.encoder.cache import build_once, cache_dir, file_key, remembered
+from yusa.encoder.heads import head_tensors
 from yusa.errors import EncoderError
 
 _ANCHOR = "embeddings.word_embeddings.weight"
@@ -24,10 +25,10 @@ WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_mo
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A body's tensors in their stored dtype (memory-mapped where the file allows it).
+    """A body's tensors, and a head's where it was asked for, in their stored dtype (memory-mapped where possible).
 
     Attributes:
-        body_digest: SHA-256 over name, shape and float32 values of every tensor but the pooler's.
+        body_digest: SHA-256 over name, shape and float32 values of every tensor of the body but the pooler's.
         pooler_digest: the same over the pooler's tensors; empty where there are none.
     """
 
@@ -58,8 +59,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def load_checkpoint(directory: Path) -> Checkpoint:
+def load_checkpoint(directory: Path, *, labels: int | None = None) -> Checkpoint:
     """Read config.json and the weights of `directory`: safetensors, sharded safetensors, else pytorch_model.bin.
+
+    Args:
+        labels: of the classification head to be read too; None reads the body alone.
 
     Raises:
         EncoderError: an architecture yusa does not run, damaged files, or tensors that are missing or misshapen.
@@ -68,16 +72,16 @@ def load_checkpoint(directory: Path) -> Checkpoint:
     if not config_file.is_file():
         raise EncoderError(f"{directory} has no config.json, so it is no checkpoint. Name the directory that has one.")
     architecture = read_architecture(read_json(config_file), str(directory))
-    files = _weight_files(directory, architecture)
+    files = _weight_files(directory, architecture, labels)
     try:
-        tensors = _select(files, architecture, str(directory))
+        tensors = _select(files, architecture, labels, str(directory))
     except (SafetensorError, OSError) as error:
         raise EncoderError(f"the weights of {directory} are damaged: {error}. Fetch or save them again.") from error
     digests = remembered("weights", files, lambda: _digests(tensors))
     return Checkpoint(architecture, tensors, digests["body"], digests["pooler"])
 
 
-def _weight_files(directory: Path, architecture: Architecture) -> list[Path]:
+def _weight_files(directory: Path, architecture: Architecture, labels: int | None) -> list[Path]:
     single, index, pickled = (directory / name for name in WEIGHT_FILES)
     if single.is_file():
         return [single]
@@ -89,13 +93,14 @@ def _weight_files(directory: Path, architecture: Architecture) -> list[Path]:
             raise EncoderError(f"{index} names {', '.join(absent) or 'no files'}, not there. Fetch the missing shards.")
         return files
     if pickled.is_file():
-        target = cache_dir() / "converted" / file_key([pickled, directory / "config.json"])[:40]
-        build_once(target, lambda into: _convert(pickled, architecture, into / single.name))
+        key = file_key([pickled, directory / "config.json"])[:40]
+        target = cache_dir() / "converted" / (key if labels is None else f"{key}-head")
+        build_once(target, lambda into: _convert(pickled, architecture, labels, into / single.name))
         return [target / single.name]
     raise EncoderError(f"{directory} has no weights: looked for {', '.join(WEIGHT_FILES)}.")
 
 
-def _convert(pickled: Path, architecture: Architecture, target: Path) -> None:
+def _convert(pickled: Path, architecture: Architecture, labels: int | None, target: Path) -> None:
     """Write what yusa needs of a pickled checkpoint as safetensors; only tensors are unpickled, never code."""
     try:
         try:
@@ -106,12 +111,14 @@ def _convert(pickled: Path, architecture: Architecture, target: Path) -> None:
         raise EncoderError(
             f"{pickled} cannot be read safely: {str(error).splitlines()[0]}. Save it as safetensors."
         ) from error
-    chosen = _choose(stored, architecture, str(pickled.parent))
+    chosen = _choose(stored, architecture, labels, str(pickled.parent))
     save_file({name: stored[key].contiguous().clone() for name, (key, _) in chosen.items()}, target)
 
 
-def _choose(keys: Iterable[str], architecture: Architecture, where: str) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Yusa's name -> (key in the file, shape) for each tensor of the body and, where it is there, the pooler."""
+def _choose(
+    keys: Iterable[str], architecture: Architecture, labels: int | None, where: str
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Yusa's name -> (key in the file, shape) for each tensor of the body, the pooler if it is there, and the head."""
     modern = {
         key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): key
         for key in keys
@@ -136,14 +143,25 @@ def _choose(keys: Iterable[str], architecture: Architecture, where: str) -> dict
     extra = {name: (prefix + stored, shape) for name, (stored, shape) in pooler.items()}
     if architecture.may_have_pooler and all(key in modern for key, _ in extra.values()):
         wanted |= extra
+    if labels is not None:
+        head = head_tensors(architecture, labels, prefix)
+        if "embeddings.word" in modern:
+            head = {name: (name, shape) for name, (_, shape) in head.items()}
+        missing = [key for key, _ in head.values() if key not in modern]
+        if missing:
+            raise EncoderError(
+                f"{where} has no trained head for sequence classification: its weights lack {missing[0]}. "
+                "Choose a cross-encoder."
+            )
+        wanted |= head
     return {name: (modern[key], shape) for name, (key, shape) in wanted.items()}
 
 
-def _select(files: list[Path], architecture: Architecture, where: str) -> dict[str, torch.Tensor]:
+def _select(files: list[Path], architecture: Architecture, labels: int | None, where: str) -> dict[str, torch.Tensor]:
     opened = {file: safe_open(file, framework="pt") for file in files}
     holder = {key: handle for handle in opened.values() for key in handle.keys()}  # type: ignore[no-untyped-call]  # noqa: SIM118
     tensors: dict[str, torch.Tensor] = {}
-    for name, (key, shape) in _choose(holder, architecture, where).items():
+    for name, (key, shape) in _choose(holder, architecture, labels, where).items():
         tensor: torch.Tensor = holder[key].get_tensor(key)  # type: ignore[no-untyped-call]
         if tuple(tensor.shape) != shape:
             raise EncoderError(
@@ -158,7 +176,7 @@ def _select(files: list[Path], architecture: Architecture, where: str) -> dict[s
 
 def _digests(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
     body, pooler = hashlib.sha256(), hashlib.sha256()
-    for name in sorted(tensors):
+    for name in sorted(name for name in tensors if not name.startswith("head.")):
         digest = pooler if name.startswith("pooler.") else body
         tensor = tensors[name].to(torch.float32).contiguous()
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())

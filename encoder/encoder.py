@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from yusa.encoder.base import EncodeProgress, Fingerprint, Pooling
+from yusa.encoder.batching import Batching
 from yusa.encoder.checkpoint import Checkpoint, load_checkpoint
+from yusa.encoder.device import DTYPES, device_of, dtype_of, provenance_of
 from yusa.encoder.names import locate
-from yusa.encoder.network import Batch, Network
+from yusa.encoder.network import Network
 from yusa.encoder.recipe import Recipe, read_recipe
 from yusa.encoder.tokenizing import Tokenizer, load_tokenizer
 from yusa.errors import EncoderError
 
-T = TypeVar("T")
-
 _POOLINGS = ("mean", "cls", "pooler")
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
-"""Tokens per batch. On a CPU anything from 512 to 4096 was equally fast; less bounds memory and reports sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +76,11 @@ class Encoder:
         self.dimension = network.architecture.hidden
         self.device = str(network.device)
         self.dtype = dtype
-        self.provenance = {
-            "name": name,
-            "revision": revision,
-            "device": _device_name(network.device),
-            "dtype": dtype,
-            "torch": torch.__version__,
-            "tokenizers": importlib.metadata.version("tokenizers"),
-        }
+        self.provenance = provenance_of(name, revision, network.device, dtype)
         self.document_budget = self.max_length - tokenizer.specials - tokenizer.count(self.document_prompt)
         self._network = network
         self._tokenizer = tokenizer
-        self._batch_tokens = _CPU_TOKENS if network.device.type == "cpu" else _GPU_TOKENS
+        self._batching = Batching(network.device)
 
     @classmethod
     def load(
@@ -120,10 +107,8 @@ class Encoder:
         """
         location = locate(name)
         recipe = read_recipe(location.directory)
-        placed = _device(device)
-        dtype = dtype or ("float32" if placed.type == "cpu" else "float16")
-        if dtype not in _DTYPES:
-            raise EncoderError(f"there is no dtype {dtype!r} for encoders. Choose one of {', '.join(_DTYPES)}.")
+        placed = device_of(device)
+        dtype = dtype_of(dtype, placed)
         checkpoint = load_checkpoint(recipe.body)
         tokenizer = load_tokenizer(recipe.body, lowercase=recipe.lowercase)
         architecture = checkpoint.architecture
@@ -143,7 +128,7 @@ class Encoder:
             max_length=_max_length(max_length, recipe, tokenizer, architecture.positions, str(name)),
             normalize=recipe.normalize if normalize is None else normalize,
         )
-        network = Network(architecture, checkpoint.tensors, device=placed, dtype=_DTYPES[dtype])
+        network = Network(architecture, checkpoint.tensors, device=placed, dtype=DTYPES[dtype])
         encoder = cls(str(name), network, tokenizer, fingerprint=fingerprint, dtype=dtype, revision=location.revision)
         longest = max(tokenizer.count(query_prompt), tokenizer.count(document_prompt))
         if encoder.max_length - tokenizer.specials - longest < 1:
@@ -170,12 +155,13 @@ class Encoder:
         described = list(self._tokenizer.tokens(_sequence(texts), self.max_length))
         found: dict[int, NDArray[np.float32]] = {}
 
-        def split(batch: Batch) -> list[NDArray[np.float32]]:
+        def split(rows: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+            batch = self._network.pack([described[row][0] for row in rows])
             hidden = self._network.hidden(batch).float().cpu().numpy()
             lengths = [length for count, length in batch.runs for _ in range(count)]
             return [part.copy() for part in np.split(hidden, np.cumsum(lengths)[:-1])]
 
-        for rows, _, parts in self._batches([ids for ids, _, _ in described], split):
+        for rows, _, parts in self._batching.run([len(ids) for ids, _, _ in described], split):
             found.update(zip(rows.tolist(), parts, strict=True))
         return [TokenVectors(tokens, offsets, found[row]) for row, (_, tokens, offsets) in enumerate(described)]
 
@@ -209,71 +195,22 @@ class Encoder:
         ids = self._tokenizer.ids([prompt + text for text in first], self.max_length)
         vectors = np.empty((len(first), self.dimension), dtype=np.float32)
 
-        def pool(batch: Batch) -> NDArray[np.float32]:
+        def pool(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            batch = self._network.pack([ids[row] for row in rows])
             pooled = self._network.pooled(batch, self.pooling, normalize=self.normalize)
             return cast("NDArray[np.float32]", pooled.cpu().numpy())
 
-        for rows, tokens, part in self._batches(ids, pool):
+        for rows, tokens, part in self._batching.run([len(text) for text in ids], pool):
             vectors[rows] = part
             if progress is not None:
                 progress(int(copies[rows].sum()), tokens)
         return vectors[rows_of]
-
-    def _batches(
-        self, ids: Sequence[NDArray[np.int32]], step: Callable[[Batch], T]
-    ) -> Iterator[tuple[NDArray[np.int64], int, T]]:
-        """Run `step` over the texts in batches of bounded tokens, longest first; yields (rows, tokens, result).
-
-        When a GPU runs out of memory the batches become half as large from then on.
-        """
-        lengths = np.array([len(text) for text in ids], dtype=np.int64)
-        order = np.argsort(-lengths, kind="stable")
-        ends = np.concatenate([[0], np.cumsum(lengths[order])])
-        start = 0
-        while start < len(order):
-            stop = int(np.searchsorted(ends, ends[start] + self._batch_tokens, side="right")) - 1
-            stop = max(stop, start + 1)
-            tokens = int(ends[stop] - ends[start])
-            rows = order[start:stop]
-            try:
-                result = step(self._network.pack([ids[row] for row in rows]))
-            except torch.OutOfMemoryError as error:
-                if len(rows) == 1:
-                    raise EncoderError(
-                        f"{self.device} has no memory left for one text of {tokens} tokens. "
-                        "Free some, or load the encoder with device='cpu' or a smaller max_length."
-                    ) from error
-                self._batch_tokens = tokens // 2
-            else:
-                yield rows, tokens, result
-                start = stop
-                continue
-            # Outside of `except`, whose traceback would keep the failed batch alive.
-            if self._network.device.type == "cuda":
-                torch.cuda.empty_cache()
 
 
 def _sequence(texts: Sequence[str]) -> Sequence[str]:
     if isinstance(texts, str):
         raise TypeError("texts must be a sequence of str, not one str: write [text]")
     return texts
-
-
-def _device(name: str | None) -> torch.device:
-    name = name or os.environ.get("YUSA_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise EncoderError(
-            f"the device {name!r} cannot be used: {reason}. Choose cpu, or cuda where there is one."
-        ) from error
-    return device
-
-
-def _device_name(device: torch.device) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def _pooling(asked: str, checkpoint: Checkpoint, name: str) -> Pooling:

@@ -36,11 +36,13 @@ class Batch:
     Attributes:
         ids, positions: int64 (tokens,)
         runs: (texts, length) of each stretch of equal lengths, in order.
+        types: int64 (tokens,); None where every token is of type 0.
     """
 
     ids: Tensor
     positions: Tensor
     runs: tuple[tuple[int, int], ...]
+    types: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,14 @@ class Network:
             return torch.cat([weight for weight, _ in parts]), torch.cat([bias for _, bias in parts])
 
         self._word = own("embeddings.word")
-        # Every token here is of type 0, so its row goes into the positions once instead of into each token.
+        # Only the second text of a pair is not of type 0, so row 0 goes into the positions once instead of into each
+        # token, and what the other rows differ by is added where a batch has types.
         position = tensors["embeddings.position"].to(torch.float32)
+        self._type: Tensor | None = None
         if architecture.token_types:
-            position = position + tensors["embeddings.type"][0].to(torch.float32)
+            types = tensors["embeddings.type"].to(torch.float32)
+            position = position + types[0]
+            self._type = (types - types[0]).to(device=device, dtype=dtype)
         self._position = position.to(device=device, dtype=dtype)
         self._norm = pair("embeddings.norm")
         self._projection = pair("embeddings.projection") if architecture.embedding != architecture.hidden else None
@@ -92,8 +98,8 @@ class Network:
         ]
         self._pooler = pair("pooler") if "pooler.weight" in tensors else None
 
-    def pack(self, texts: Sequence[NDArray[np.int32]]) -> Batch:
-        """Pack the ids of `texts`, which must be sorted by length, special tokens included."""
+    def pack(self, texts: Sequence[NDArray[np.int32]], types: Sequence[NDArray[np.int32]] | None = None) -> Batch:
+        """Pack the ids (and token types) of `texts`, which must be sorted by length, special tokens included."""
         runs = tuple((len(list(group)), length) for length, group in itertools.groupby(len(text) for text in texts))
         offset = self.architecture.position_offset
         positions = [np.tile(np.arange(offset, offset + length), count) for count, length in runs]
@@ -101,6 +107,7 @@ class Network:
             torch.from_numpy(np.concatenate(texts).astype(np.int64)).to(self.device),
             torch.from_numpy(np.concatenate(positions)).to(self.device),
             runs,
+            None if types is None else torch.from_numpy(np.concatenate(types).astype(np.int64)).to(self.device),
         )
 
     @torch.inference_mode()
@@ -108,6 +115,10 @@ class Network:
         """The last hidden state, (tokens, hidden) in the network's dtype."""
         activate = _ACTIVATE[self.architecture.activation]
         x = functional.embedding(batch.ids, self._word).add_(functional.embedding(batch.positions, self._position))
+        if batch.types is not None:
+            if self._type is None:
+                raise ValueError("this body has no token types")
+            x = x.add_(functional.embedding(batch.types, self._type))
         x = self._normalized(x, self._norm)
         if self._projection is not None:
             x = functional.linear(x, *self._projection)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from yusa.encoder.cache import remembered
 from yusa.encoder.checkpoint import read_json
+from yusa.encoder.pairs import PairFrame, read_pair_frame
 from yusa.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -74,6 +76,25 @@ class Tokenizer:
             for window in self._windows(texts, offsets=False)
             for encoding in window
         ]
+
+    @cached_property
+    def pair_frame(self) -> PairFrame:
+        """How two texts stand together."""
+        return read_pair_frame(self._backend)
+
+    def pairs(
+        self, first: str, seconds: Sequence[str], max_length: int
+    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """Ids and token types of `first` with each of `seconds`, special tokens included.
+
+        `first` is clipped to half of what `max_length` leaves beside the special tokens, and the second text to the
+        rest, so that `first` is the same whatever it stands with.
+        """
+        room = max_length - self.pair_frame.specials
+        head = self._encodings([first])[0].ids[: room // 2]
+        for window in self._windows(seconds, offsets=False):
+            for encoding in window:
+                yield self.pair_frame.joined(head, encoding.ids[: room - len(head)])
 
     def starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """The start of each token in code points, without special tokens or truncation."""

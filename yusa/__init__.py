@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from yusa.encoder.cross_encoder import CrossEncoder
     from yusa.encoder.encoder import Encoder
     from yusa.errors import YusaError
     from yusa.index import Index, create, open
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from yusa.search.hit import Hit
     from yusa.storage.records import Document
 
-__all__ = ["Document", "Encoder", "Hit", "Index", "YusaError", "create", "open", "read"]
+__all__ = ["CrossEncoder", "Document", "Encoder", "Hit", "Index", "YusaError", "create", "open", "read"]
 
 _HOME = {
+    "CrossEncoder": "yusa.encoder",
     "Document": "yusa.storage.records",
     "Encoder": "yusa.encoder",
     "Hit": "yusa.search.hit",

@@ -53,7 +53,7 @@ def test_vectors_have_unit_length_and_the_callers_order(encoder: Encoder, many: 
 @pytest.mark.parametrize("tokens", [1, 10, 100, 10_000])
 def test_a_texts_vector_does_not_depend_on_its_batch(encoder: Encoder, many: list[str], tokens: int) -> None:
     alone = np.concatenate([encoder.encode_documents([text]) for text in many])
-    encoder._batch_tokens = tokens
+    encoder._batching.tokens = tokens
     np.testing.assert_allclose(encoder.encode_documents(many), alone, atol=1e-5)
     np.testing.assert_allclose(encoder.encode_documents(many[::-1])[::-1], alone, atol=1e-5)
 
@@ -82,7 +82,7 @@ def test_equal_texts_are_encoded_once(encoder: Encoder, monkeypatch: pytest.Monk
 
 
 def test_progress_counts_every_text_and_the_tokens_encoded(encoder: Encoder, many: list[str]) -> None:
-    encoder._batch_tokens = 64
+    encoder._batching.tokens = 64
     calls: list[tuple[int, int]] = []
     encoder.encode_documents([*many, many[0]], progress=lambda texts, tokens: calls.append((texts, tokens)))
     distinct = set(many)

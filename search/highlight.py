@@ -35,8 +35,8 @@ def matches(terms: frozenset[str], text: str, analyze: Callable[[str], Sequence[
     """Spans of `text` whose terms are among the query's, ascending, not touching.
 
     A word of Latin letters or digits is marked whole, with the syllables beside it where they make a term (제12조). Of
-    a Korean word the run from the first to the last of the pairs of syllables that match is marked: of 학교에서는 the
-    학교, where the query has 학교.
+    Korean words the run from the first to the last pair of syllables that match is marked: of 학교에서는 the 학교,
+    where the query has 학교.
 
     Args:
         terms: the query's, from the index's analyzer.

@@ -49,6 +49,16 @@ class Shown:
             ]
         return cls(documents, neighbours)
 
+    def text(self, passage: PassageRow) -> str:
+        """A passage's text."""
+        return self.documents[passage.document].document.text[passage.start : passage.end]
+
+    def texts(self, page: Sequence[Candidate]) -> list[str]:
+        """What a reranker judges: each passage's text under its document's title."""
+        titles = [self.documents[one.passage.document].document.title for one in page]
+        texts = [self.text(one.passage) for one in page]
+        return [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
+
 
 def hits_of(
     page: Sequence[Candidate],
@@ -68,7 +78,7 @@ def hits_of(
     """
     terms = frozenset(marked_terms(query, analyzer))
     shares = frozenset(bigrams(query))
-    texts = [_text(one.passage, shown.documents) for one in page]
+    texts = [shown.text(one.passage) for one in page]
     snippets = [snippet(shares, text) for text in texts]
     silent = [number for number, span in enumerate(snippets) if span is None]
     without = np.zeros(0, dtype=np.float32)
@@ -114,10 +124,6 @@ def _hit(
             shown.documents[key].document.id for key in dict.fromkeys(candidate.hidden) if key != passage.document
         ),
     )
-
-
-def _text(passage: PassageRow, documents: Mapping[int, DocumentRow]) -> str:
-    return documents[passage.document].document.text[passage.start : passage.end]
 
 
 def marked_terms(query: str, analyzer: Analyzer) -> Iterator[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from yusa.encoder.base import SentenceEncoder
 from yusa.errors import DocumentNotFoundError, UsageError
-from yusa.search.candidates import Candidate, candidates
+from yusa.search.candidates import candidates
 from yusa.search.constraints import allowed_passages, weighted_terms
 from yusa.search.hit import Hit
 from yusa.search.page import Shown, hits_of
@@ -35,6 +35,11 @@ CHOICES: Final = ("mode", "weight", "rerank", "rerank_depth")
 MAX_RESULTS: Final = 10_000
 """How deep into the ranking `offset + top_k` may reach."""
 
+_KINDS: Final = (
+    ("weight", (int, float), "a number"),
+    ("rerank", str, "the name or directory of a cross-encoder"),
+    ("rerank_depth", int, "a whole number"),
+)
 _OWN_FIELDS: Final = frozenset({"id", "title", "source"})
 
 
@@ -109,10 +114,14 @@ class Searcher:
             for query, allowed, vector, first in self._constrained(view, tree, parsed, vectors, wanted):
                 ranking = self._ranking(view, query, vector, allowed, first, mode=mode, floor=floor, weight=share)
                 found = candidates(view, ranking, max(wanted, depth), passages=passages, collapse=collapse)
-                if reranker:
-                    found = reranked(reranker, query.text, _texts(view, found[:depth]), found)
-                pages.append(found[offset:wanted])
+                pages.append(found if reranker else found[offset:])
             shown = Shown.read(view, pages, context=context)
+        # After it, like all work of models.
+        if reranker:
+            pages = [
+                reranked(reranker, query.text, shown.texts(found[:depth]), found)[offset:wanted]
+                for query, found in zip(parsed, pages, strict=True)
+            ]
         encode = None if vectors is None else self._encoder().encode_documents
         rows = [None] * len(parsed) if vectors is None else list(vectors)
         return [
@@ -258,8 +267,9 @@ def check_choice(choice: Mapping[str, Any]) -> None:
     unknown = [name for name in choice if name not in CHOICES]
     if unknown:
         raise UsageError(f"tuning cannot choose {unknown[0]!r}; it chooses {', '.join(CHOICES)}")
-    if not isinstance(choice.get("rerank", ""), str):
-        raise UsageError("rerank must be the name or directory of a cross-encoder")
+    for name, kind, what in _KINDS:
+        if choice.get(name) is not None and not isinstance(choice[name], kind):
+            raise UsageError(f"{name} must be {what}, not {choice[name]!r}")
     _check(1, 0, choice.get("mode", "hybrid"), weight=choice.get("weight"), rerank_depth=choice.get("rerank_depth"))
 
 
@@ -303,12 +313,6 @@ def _parsed(queries: Sequence[str], *, literal: bool) -> list[Query]:
             which = f"query {number} of {len(queries)}" if len(queries) > 1 else "the query"
             raise UsageError(f"{which} {error}") from None
     return parsed
-
-
-def _texts(view: View, found: Sequence[Candidate]) -> list[str]:
-    texts = view.texts([one.passage.vector_id for one in found])
-    pairs = [texts[one.passage.vector_id] for one in found]
-    return [f"{title}\n{text}" if title else text for title, text in pairs]
 
 
 def _mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

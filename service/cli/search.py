@@ -91,7 +91,7 @@ def search(
             counts = _facets(index_path, facets, text, wanted)
             print_answer(hits, output_format, explain=explain, extra={"query": text} if many else {}, facets=counts)
             if not hits:
-                say(f"no hits{f' for {text!r}' if many else ''}{_why(wanted)}")
+                say(f"no hits{f' for {text!r}' if many else ''}{_why(index_path, wanted)}")
 
 
 def _mode(path: Path, wanted: dict[str, Any]) -> str:
@@ -158,7 +158,7 @@ def _timed(
         say(f"{_mode(path, wanted)} · {took} · {timed.name} on {timed.provenance.get('device', 'an unknown device')}")
 
 
-def _why(wanted: dict[str, Any]) -> str:
+def _why(path: Path, wanted: dict[str, Any]) -> str:
     limits = {
         "--where": wanted["where"] is not None,
         "--min-score": wanted["min_score"] is not None,
@@ -167,4 +167,13 @@ def _why(wanted: dict[str, Any]) -> str:
     named = " and ".join(name for name, given in limits.items() if given)
     if named:
         return f" (with this {named})"
+    if _is_empty(path):
+        return "; the index is empty"
     return "; no document holds a word of it" if wanted["mode"] == "lexical" else "; nothing holds what it asks for"
+
+
+def _is_empty(path: Path) -> bool:
+    import yusa
+
+    with yusa.open(path) as index:
+        return index.stats().documents == 0

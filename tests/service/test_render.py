@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from yusa.search.hit import Hit, PassageRef
+from yusa.search.hit import Hit, Neighbour, PassageRef
 from yusa.service.cli.console import clean
-from yusa.service.cli.render import bar, excerpt, print_document, print_hits
+from yusa.service.cli.render import bar, excerpt, print_document, print_facets, print_hits
 from yusa.storage.records import Document, DocumentRow
 
 KOREAN = (
@@ -60,6 +62,54 @@ def test_every_line_fits_the_terminal_and_the_marked_sentence_is_whole(width: in
     assert f"«{MARKED}»" in " ".join(text.split())
     assert "0.9000" in lines[0]
     assert "reviews/0001.txt" in lines[0]
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_passage_is_cut_around_its_snippet_not_around_its_first_marked_word(width: int) -> None:
+    start = KOREAN.index(MARKED)
+    words = [(m.start(), m.end()) for m in re.finditer("영화", KOREAN)]
+    assert words[0][1] < start
+    one = replace(hit(text=KOREAN), highlights=tuple(words), snippet=(start, start + len(MARKED)))
+    text = " ".join(shown(one, width=width).split())
+    assert "정말 지루한 «영화»였다." in text
+
+
+def test_a_snippet_without_marked_words_is_shown_too() -> None:
+    start = KOREAN.index(MARKED)
+    text = " ".join(shown(replace(hit(text=KOREAN), snippet=(start, start + len(MARKED))), width=40).split())
+    assert MARKED in text
+    assert "«" not in text
+
+
+def test_neighbours_hidden_ones_and_the_parts_of_a_score_stand_under_a_hit() -> None:
+    one = replace(
+        hit(text="짧다."),
+        scores={"dense": 0.5, "lexical": 7.25, "rerank": -1.0},
+        ranks={"dense": 3, "lexical": 12},
+        context=(Neighbour(2, 90, 99, "[앞] 글"), Neighbour(4, 104, 110, "뒤 글\x1b[31m")),
+        collapsed=("b", "c\x07"),
+    )
+    lines = [line.strip() for line in shown(one, width=120, explain=True).splitlines()]
+    assert lines[1:] == [
+        "짧다.",
+        "passage 2  [앞] 글",
+        f"passage 4  {clean('뒤 글' + chr(27) + '[31m')}",
+        f"and nearly the same in b, {clean('c' + chr(7))}",
+        "dense 0.5000 (rank 3), lexical 7.2500 (rank 12), rerank -1.0000 · passage 3, characters 100–103 ·",
+        "from file:reviews",
+    ]
+
+
+def test_facets_show_the_most_frequent_and_say_how_many_more() -> None:
+    console = Console(file=io.StringIO(), width=80, markup=False, highlight=False)
+    print_facets(console, {"year": [(2000 + n, 1500 - n) for n in range(23)], "[x]": [(True, 1)], "none": []})
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert all(cell_len(line) <= 80 for line in printed.splitlines())
+    years, flag, none = (" ".join(part.split()) for part in printed.strip().split("\n\n"))
+    assert years.startswith("year 2000 1,500 · 2001 1,499 · ")
+    assert years.endswith("2019 1,481 · 3 more")
+    assert (flag, none) == ("[x] True 1", "none no values")
 
 
 def test_wide_characters_stay_aligned() -> None:

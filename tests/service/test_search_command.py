@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import unicodedata
@@ -27,7 +30,7 @@ def test_words_need_no_quotes_and_the_nearest_comes_first(run: Run, made: Path) 
     lines = result.stdout.splitlines()
     assert lines[0].split()[:3] == ["1", lines[0].split()[1], "████████"]
     assert "film  영화" in lines[0]
-    assert "«지루한 영화 를 보았다 .» 음악 은 좋았다 ." in lines[1]
+    assert "«지루한» «영화» 를 보았다 . 음악 은 좋았다 ." in lines[1]
     assert run("search", "지루한 영화", "-i", made, "-k", 2).stdout == result.stdout
 
 
@@ -39,9 +42,11 @@ def test_json_is_an_array_of_hits(run: Run, made: Path) -> None:
     assert (first["rank"], first["id"], first["title"]) == (1, "film", "영화")
     assert first["metadata"] == {"year": 2022, "lang": "ko"}
     assert first["passage"] == {"ordinal": 0, "start": 0, "end": len(first["text"])}
-    (start, end), *_ = first["highlights"]
-    assert first["text"][start:end] == "지루한 영화 를 보았다 ."
-    assert first["scores"] == {"dense": first["score"]}
+    assert [first["text"][start:end] for start, end in first["highlights"]] == ["지루한", "영화"]
+    assert first["text"][slice(*first["snippet"])] == "지루한 영화 를 보았다 .\n음악 은 좋았다 ."
+    assert set(first["scores"]) == {"dense", "lexical"}
+    assert first["score"] == 1.0
+    assert first["ranks"] == {"dense": 1, "lexical": 1}
     assert "영화" in result.stdout
 
 
@@ -78,15 +83,25 @@ def test_no_hits_are_said_and_are_no_failure(run: Run, made: Path, tmp_path: Pat
     assert (result.exit_code, json.loads(result.stdout)) == (0, [])
     with yusa.create(tmp_path / "empty", encoder=encoder):
         pass
-    assert "no hits; the index is empty" in run("search", "비", "-i", tmp_path / "empty").stderr
+    for mode in ("dense", "lexical", "hybrid"):
+        none = run("search", "비", "-i", tmp_path / "empty", "--mode", mode)
+        assert (none.exit_code, none.stdout) == (0, "")
+        assert "no hits; the index is empty" in none.stderr
+    assert "no document holds a word of it" in run("search", "zebra", "-i", made, "--mode", "lexical").stderr
+    assert "nothing holds what it asks for" in run("search", '"zebra"', "-i", made).stderr
 
 
 def test_explain_shows_scores_and_times(run: Run, made: Path) -> None:
     result = run("search", "비", "-i", made, "-k", 1, "--explain")
-    assert "dense 0." in result.stdout
-    assert "passage 0, characters 0–" in result.stdout
-    assert "dense · encode " in result.stderr
+    explained = " ".join(result.stdout.split())
+    assert re.search(r"dense 0\.\d{4} \(rank \d\), lexical \d\.\d{4} \(rank 1\)", explained)
+    assert "passage 0, characters 0–" in explained
+    assert "hybrid · encode " in result.stderr
     assert " on cpu" in result.stderr
+    for mode in ("dense", "lexical"):
+        result = run("search", "비", "-i", made, "-k", 1, "--explain", "--mode", mode)
+        assert f"{mode} " in result.stdout
+        assert (f"{mode} · encode " in result.stderr) == (mode == "dense")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +113,13 @@ def test_explain_shows_scores_and_times(run: Run, made: Path) -> None:
         (["비", "-k", "0"], 2, "0 is not in the range x>=1"),
         (["비", "-k", "many"], 2, "'many' is not a valid integer"),
         (["비", "--offset", "-1"], 2, "-1 is not in the range x>=0"),
-        (["비", "--mode", "psychic"], 2, "'psychic' is not 'dense'"),
+        (["비", "--mode", "psychic"], 2, "'psychic' is not one of 'dense', 'lexical', 'hybrid'"),
         (["비", "--format", "xml"], 2, "'xml' is not one of 'table', 'json', 'jsonl'"),
         (["-", "--format", "json"], 2, "use --format jsonl"),
+        (["-", "--facet", "lang"], 2, "use --format jsonl"),
+        (["비", "--mode", "lexical", "--min-score", "0.5"], 2, "mode 'lexical' does not compute"),
+        (["비", "--context", "-1"], 2, "-1 is not in the range x>=0"),
+        (["비", "--rerank-depth", "0"], 2, "0 is not in the range x>=1"),
         ([" "], 2, "query"),
         (["\udcff"], 1, "the query is not valid UTF-8"),
         (["비", "--encoder", "/no/such/model"], 1, "/no/such/model"),
@@ -130,6 +149,88 @@ def test_a_missing_index_is_named(run: Run, tmp_path: Path, command: list[str]) 
     assert (result.exit_code, result.stdout) == (1, "")
     assert str(tmp_path / "nowhere") in result.stderr
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_modes_and_operators(run: Run, made: Path) -> None:
+    def found(*arguments: str) -> list[str]:
+        result = run("search", "-i", made, "--format", "json", *arguments)
+        assert result.exit_code == 0, result.output
+        return ids(result.stdout)
+
+    assert found("--mode", "lexical", "영화") == ["film"]
+    assert found("--mode", "lexical", "statement") == ["loop", "class"]
+    assert found("--mode", "lexical", "state*") == ["loop", "class"]
+    assert found("--mode", "lexical", "--", "statement", "-iterates") == ["class"]
+    assert sorted(found("--", "statement", "-iterates", '-"우산 을"')) == ["class", "dinner", "film"]
+    assert found('"class object" 영화') == ["class"]
+    assert sorted(found("--literal", '"class object" 영화')) == ["class", "dinner", "film", "loop", "rain"]
+    assert found("--mode", "lexical", "--literal", "--", "-영화") == ["film"]
+    refused = run("search", "-i", made, "--", "-영화")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "the query only says what to leave out" in refused.stderr
+
+
+def test_lexical_search_needs_no_encoder(run: Run, made: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(made, tmp_path / "moved")
+    with contextlib.closing(sqlite3.connect(moved / "index.db")) as database, database:
+        database.execute("UPDATE encoding SET settings = json_set(settings, '$.encoder', '/gone')")
+    result = run("search", "영화", "-i", moved, "--mode", "lexical", "--explain", "--facet", "lang")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "film" in result.stdout
+    assert "ko 1" in result.stdout
+    refused = run("search", "영화", "-i", moved)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "/gone" in refused.stderr
+
+
+def test_facets(run: Run, made: Path) -> None:
+    table = run("search", "비", "-i", made, "-k", 1, "--facet", "lang", "--facet", "nothing")
+    assert table.stdout.splitlines()[-3:] == ["lang  ko 3 · en 2", "", "nothing  no values"]
+    counted = {"lang": [{"value": "ko", "count": 3}, {"value": "en", "count": 2}]}
+    as_json = json.loads(run("search", "비", "-i", made, "-k", 1, "--facet", "lang", "--format", "json").stdout)
+    assert list(as_json) == ["hits", "facets"]
+    assert (len(as_json["hits"]), as_json["facets"]) == (1, counted)
+    *hits, last = run("search", "비", "-i", made, "--facet", "lang", "--format", "jsonl").stdout.splitlines()
+    assert (len(hits), json.loads(last)) == (5, {"facets": counted})
+    few = run("search", "statement", "-i", made, "--mode", "lexical", "--facet", "year", "--where", "year > 2020")
+    assert few.stdout.splitlines()[-1] == "year  2024 1"
+
+
+def test_context_and_collapse(run: Run, encoder: Path, tmp_path: Path) -> None:
+    text = "어제 비 가 왔다 .\n지루한 영화 를 보았다 .\n저녁 에 김치 와 밥 을 먹었다 ."
+    rows = write_rows(tmp_path / "rows.jsonl", [{"id": id, "text": text} for id in ("one", "two")])
+    index = tmp_path / "index"
+    made = run("index", rows, "-i", index, "--encoder", encoder, "--passage-tokens", 8, "--overlap", 0)
+    assert made.exit_code == 0, made.output
+    (hit,) = json.loads(run("search", "영화", "-i", index, "--collapse", "--context", 1, "--format", "json").stdout)
+    assert (hit["id"], hit["collapsed"], hit["text"]) == ("one", ["two"], "지루한 영화 를 보았다 .")
+    assert [other["text"] for other in hit["context"]] == ["어제 비 가 왔다 .", "저녁 에 김치 와 밥 을 먹었다 ."]
+    table = run("search", "영화", "-i", index, "--collapse", "--context", 1).stdout
+    for part in ("passage 0  어제 비", "passage 2  저녁 에", "and nearly the same in two"):
+        assert part in table
+
+
+def test_similar_to_a_passage_and_to_a_file(run: Run, made: Path, tmp_path: Path) -> None:
+    whole = run("similar", "film", "-i", made, "--json")
+    assert json.loads(run("similar", "film", "--passage", 0, "-i", made, "--json").stdout) == json.loads(whole.stdout)
+    none = run("similar", "film", "--passage", 1, "-i", made)
+    assert (none.exit_code, none.stdout) == (1, "")
+    assert "has no passage 1; it has 1" in none.stderr
+    draft = tmp_path / "draft.txt"
+    draft.write_bytes("어제 비 가 왔다 . 우산 을 샀다 .".encode("cp949"))
+    assert ids(run("similar", "--file", draft, "-i", made, "--json").stdout)[0] == "rain"
+    for bad, code, message in (
+        ([], 2, "give the ID of a document"),
+        (["film", "--file", draft], 2, "give the ID of a document"),
+        (["--file", draft, "--passage", 0], 2, "give the ID of a document"),
+        (["--file", tmp_path / "gone.txt"], 1, "gone.txt cannot be read"),
+        (["--file", tmp_path], 1, "cannot be read"),
+    ):
+        result = run("similar", *bad, "-i", made)
+        assert (result.exit_code, result.stdout) == (code, "")
+        assert message in result.stderr
+    draft.write_bytes(bytes(range(256)))
+    assert run("similar", "--file", draft, "-i", made).exit_code == 1
 
 
 def test_another_encoder_is_refused_by_name(run: Run, made: Path, other_encoder: Path) -> None:
@@ -330,5 +431,5 @@ def test_colour_is_for_terminals_that_want_it(made: Path, environment: dict[str,
         os.close(ours)
         process.communicate(timeout=60)
     style = b"\x1b[1;33m" if coloured else b"\x1b[1m"
-    assert style + "우산 을 샀다 .".encode() in seen
+    assert style + "을".encode() in seen
     assert (b"33m" in seen or b"36m" in seen) == coloured

@@ -15,12 +15,13 @@ from tiny import Run
 def test_lines_are_queries_and_commands(run: Run, made: Path) -> None:
     stdin = "\n".join([
         "지루한 영화", ":k 1", "지루한 영화", ":where lang = 'en'", "지루한 영화", ":where", "김치 와 밥",
+        ":mode lexical", "zebra", "김치", ":mode dense", "zebra",
         ":show dinner", ":similar dinner", ":help", ":quit", "never read",
     ])  # fmt: skip
     result = run("session", "-i", made, stdin=stdin)
     assert result.exit_code == 0, result.output
     timings = re.findall(r"(\d+) hits? · encode \d+\.\d ms · search \d+\.\d ms", result.stderr)
-    assert timings == ["5", "1", "1", "1"]
+    assert timings == ["5", "1", "1", "1", "0", "1", "1"]
     assert result.stdout.count("film") >= 2
     assert "김치 와 밥 을 먹었다" in result.stdout
     assert "passage 0" in result.stdout
@@ -29,12 +30,26 @@ def test_lines_are_queries_and_commands(run: Run, made: Path) -> None:
 
 
 def test_a_bad_line_does_not_end_it_but_counts_in_a_pipe(run: Run, made: Path) -> None:
-    stdin = "\n".join([":nonsense", ":k zero", ":where year >", ":show nobody", ":show", ":similar nobody", "김치"])
+    stdin = "\n".join(
+        [
+            ":nonsense",
+            ":k zero",
+            ":mode psychic",
+            "-only",
+            ":where year >",
+            ":show nobody",
+            ":show",
+            ":similar nobody",
+            "김치",
+        ]
+    )
     result = run("session", "-i", made, stdin=stdin)
     assert result.exit_code == 1
     for message in (
         "no command :nonsense",
         ":k wants a number of hits, at least 1; got 'zero'",
+        ":mode wants one of dense, lexical, hybrid; got 'psychic'",
+        "the query only says what to leave out",
         "year >",
         "'nobody'",
         "the id of a document is missing",
@@ -54,7 +69,7 @@ def test_without_a_locale_it_speaks_utf8_and_refuses_what_is_not(made: Path) -> 
     )
     assert result.returncode == 1
     assert b"the query is not valid UTF-8" in result.stderr
-    assert "«지루한 영화 를 보았다 .»" in result.stdout.decode("utf-8")
+    assert "«지루한» «영화» 를 보았다 ." in result.stdout.decode("utf-8")
 
 
 def test_on_a_terminal_ctrl_c_cancels_a_line_and_ctrl_d_ends(made: Path) -> None:

@@ -44,6 +44,7 @@ def create(
     passage_tokens: int = DEFAULT_PASSAGE_TOKENS,
     overlap: int = DEFAULT_OVERLAP,
     vector_dtype: Literal["float16", "float32"] = "float16",
+    analyzer: str = "standard",
 ) -> Index:
     """Makes a new, empty index in the directory `path` and opens it.
 
@@ -52,11 +53,13 @@ def create(
         prompts: texts put in front of every "query" and every "document".
         passage_tokens: the most tokens of a passage; less where the encoder allows less.
         overlap: tokens of whole sentences that a passage repeats from the one before it.
+        analyzer: what keyword search compares: "standard", or "kiwi" with Korean morphemes (extra `kiwi`, slower).
 
     Raises:
         IndexExistsError: `path` holds an index already.
         EncoderError: the encoder cannot be loaded or does not have this pooling.
-        UsageError: `passage_tokens`, `overlap` or `vector_dtype` make no sense.
+        UsageError: `passage_tokens`, `overlap`, `vector_dtype` or `analyzer` make no sense.
+        MissingDependencyError: the analyzer's package is not installed.
     """
     path = Path(path)
     if not 0 <= overlap < passage_tokens:
@@ -66,6 +69,7 @@ def create(
         )
     if vector_dtype not in ("float16", "float32"):
         raise UsageError(f"vector_dtype must be 'float16' or 'float32', not {vector_dtype!r}")
+    load_analyzer(analyzer)
     Store.require_free(path)
     loaded = _load(encoder, pooling=pooling, max_length=max_length, prompts=prompts, device=device)
     from yusa.encoder.probes import PROBE_IS_QUERY, PROBE_TEXTS, probe_vectors
@@ -85,6 +89,7 @@ def create(
         passage_tokens=passage_tokens,
         overlap=overlap,
         vector_dtype=vector_dtype,
+        analyzer=analyzer,
         probe_texts=PROBE_TEXTS,
         probe_is_query=PROBE_IS_QUERY,
         probe_vectors=probe_vectors(loaded),

@@ -37,6 +37,11 @@ REJECTIONS_SHOWN = 5
     "--passage-tokens", type=click.IntRange(min=1), metavar="N", help="Most tokens of a passage, at creation."
 )
 @click.option("--overlap", type=click.IntRange(min=0), metavar="N", help="Tokens that passages share, at creation.")
+@click.option(
+    "--analyzer",
+    type=click.Choice(["standard", "kiwi"]),
+    help="What keyword search compares, at creation: kiwi adds Korean morphemes and is slower.",
+)
 @click.option("--id-field", metavar="F", help="The field of a row that holds its id; `id` or `_id` otherwise.")
 @click.option("--text-field", metavar="F", help="The field of a row that holds its text; `text` otherwise.")
 @click.option("--title-field", metavar="F", help="The field of a row that holds its title; `title` otherwise.")
@@ -151,7 +156,13 @@ def _open_or_create(path: Path, asked: dict[str, Any], *, insists: bool, dry_run
             overlap = min(DEFAULT_OVERLAP, passage_tokens // 8) if asked["overlap"] is None else asked["overlap"]
             home = Path(stack.enter_context(TemporaryDirectory()), "index") if dry_run else path
             with working(f"loading {encoder['encoder']} …", always=True):
-                made = yusa.create(home, passage_tokens=passage_tokens, overlap=overlap, **encoder)
+                made = yusa.create(
+                    home,
+                    passage_tokens=passage_tokens,
+                    overlap=overlap,
+                    analyzer=asked["analyzer"] or "standard",
+                    **encoder,
+                )
             index = stack.enter_context(made)
         yield index
 
@@ -164,6 +175,7 @@ def _require_same(index: Index, asked: dict[str, Any]) -> None:
         for name, option, has in (
             ("passage_tokens", "--passage-tokens", settings.passage_tokens),
             ("overlap", "--overlap", settings.overlap),
+            ("analyzer", "--analyzer", settings.analyzer),
         )
         if asked[name] not in (None, has)
     ]

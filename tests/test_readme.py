@@ -21,6 +21,8 @@ NOTES = {
     "notes/garden.txt": "Tomatoes want sun and a lot of water. 고추는 5월에 심는다.\n",
     "reviews.jsonl": '{"id": "r1", "text": "배우의 연기가 훌륭했다.", "year": 2021, "lang": "ko"}\n'
     '{"id": "r2", "text": "The plot was slow and dull.", "year": 2023, "lang": "en"}\n',
+    "questions.csv": "question,id\n지루한 영화,films.md\n고추 심는 때,garden.txt\n어떤 영화가 웃긴가,films.md\n"
+    "when do tomatoes need water,garden.txt\n무슨 영화를 보다가 잤나,films.md\n",
 }
 
 

@@ -200,10 +200,10 @@ def _print_table(dataset: Dataset, runs: Sequence[Run], comparisons: Sequence[Co
     names = [clean(label) for label in labels(run.setting for run in runs)]
     where = f", {dataset.split}" if dataset.split else ""
     click.echo(f"{clean(dataset.name)}{where}: {len(dataset.questions):,} questions")
-    rows = evaluating.table("", *runs[0].scores, "p50 ms", "p95 ms")
+    rows = evaluating.table("", *runs[0].scores, "p50 ms\np95 ms")
     for name, run in zip(names, runs, strict=True):
         values = [evaluating.value(mean, run.intervals[metric]) for metric, mean in run.metrics.items()]
-        rows.add_row(name, *values, f"{run.latency.p50:.1f}", f"{run.latency.p95:.1f}")
+        rows.add_row(name, *values, f"{run.latency.p50:.1f}\n{run.latency.p95:.1f}")
     console().print(rows)
     main = next(iter(runs[0].scores))
     for one in comparisons:

@@ -40,9 +40,10 @@ def table(*columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     for place, column in enumerate(columns):
-        made.add_column(column, justify="right" if place else "left", overflow="fold")
+        # Where it is narrow the names give way; a number that is cut says something else.
+        made.add_column(column, justify="right" if place else "left", overflow="fold", no_wrap=place > 0)
     return made
 
 

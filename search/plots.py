@@ -113,6 +113,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Any]:
     axes = figure.add_subplot()
     axes.patch.set_alpha(0.0)
     axes.tick_params(colors=_INK)
+    axes.set_axisbelow(True)
     axes.xaxis.label.set_color(_INK)
     axes.yaxis.label.set_color(_INK)
     for side, spine in axes.spines.items():

@@ -93,6 +93,14 @@ def hits_of(
     ]
 
 
+def bare_hits(page: Sequence[Candidate], shown: Shown, *, offset: int) -> list[Hit]:
+    """The hits of one page without snippets and marked words."""
+    return [
+        _hit(offset + number, one, shown.text(one.passage), (0, 0), (), shown)
+        for number, one in enumerate(page, 1)
+    ]
+
+
 def _hit(
     rank: int,
     candidate: Candidate,

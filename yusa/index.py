@@ -295,8 +295,14 @@ class Index:
         collapse: bool = False,
         context: int = 0,
         literal: bool = False,
+        snippets: bool = True,
     ) -> list[list[Hit]]:
-        """One list of hits per query, as `search` gives them; encoded together and answered from one commit."""
+        """One list of hits per query, as `search` gives them; encoded together and answered from one commit.
+
+        Args:
+            snippets: without them hits have no `snippet` and no `highlights`, which saves most of the time of a deep
+                ranking that nobody reads.
+        """
         tuned = self.tuned()
         judge = tuned.get("rerank") if rerank is None and mode is None else rerank
         return self._searcher.search(
@@ -313,6 +319,7 @@ class Index:
             collapse=collapse,
             context=context,
             literal=literal,
+            snippets=snippets,
         )
 
     def similar(

@@ -27,11 +27,24 @@ LINES = {
 }
 
 
-@pytest.fixture
-def filled(store: Store) -> Store:
+def fill(store: Store) -> Store:
     put(store, LINES)
     put(store, {"titled": ["nothing of it here", "nor here"]}, title="The Cat's  Handbook 학교")
     return store
+
+
+@pytest.fixture
+def own(store: Store) -> Store:
+    """A store for one test, which may write to it."""
+    return fill(store)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that all tests share: only to be read."""
+    store = fill(new_store(tmp_path_factory.mktemp("filled") / "index"))
+    yield store
+    store.close()
 
 
 def hits_of(searcher: Searcher, query: str, mode: str, **options: object) -> set[str]:
@@ -145,19 +158,19 @@ def test_a_prefix_of_too_many_terms_is_refused_by_name(filled: Store, monkeypatc
         make_searcher(filled).search(["s*"])
 
 
-def test_a_commit_is_seen_though_the_constraint_was_asked_before(filled: Store) -> None:
-    searcher = make_searcher(filled)
+def test_a_commit_is_seen_though_the_constraint_was_asked_before(own: Store) -> None:
+    searcher = make_searcher(own)
     assert hits_of(searcher, '"cat"', "lexical") == {"cat", "titled"}
     assert hits_of(searcher, "words -ran", "hybrid") == {*LINES, "titled"} - {"cat"}
-    put(filled, {"cat": ["A bird sat"], "new": ["one more cat ran"]})
+    put(own, {"cat": ["A bird sat"], "new": ["one more cat ran"]})
     assert hits_of(searcher, '"cat"', "lexical") == {"new", "titled"}
     assert hits_of(searcher, "words -ran", "hybrid") == {*LINES, "titled"}
-    with filled.write() as writer:
+    with own.write() as writer:
         writer.delete(["titled"])
     assert hits_of(searcher, '"cat"', "lexical") == {"new"}
 
 
-def test_a_constraint_asked_before_reads_no_text(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_constraint_asked_before_reads_no_text(own: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Sequence[int]] = []
     texts = View.texts
 
@@ -166,7 +179,7 @@ def test_a_constraint_asked_before_reads_no_text(filled: Store, monkeypatch: pyt
         return texts(self, vector_ids)
 
     monkeypatch.setattr(View, "texts", watched)
-    searcher = without_encoder(filled)
+    searcher = without_encoder(own)
     first = searcher.search(['"cat" -sat'], mode="lexical")
     assert len(asked) == 2
     assert searcher.search(['"cat" -sat'], mode="lexical") == first

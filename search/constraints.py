@@ -32,8 +32,7 @@ def allowed_passages(
         for phrase in query.phrases:
             ids = _that_hold(view, ids, phrase, analyzer)
         for phrase in query.excluded:
-            found = _that_hold(view, view.holding([]), phrase, analyzer)
-            ids = np.setdiff1d(ids, view.siblings(found), assume_unique=True)
+            ids = np.setdiff1d(ids, _of_documents_that_hold(view, phrase, analyzer), assume_unique=True)
         answer = view.select(ids)
         cache.put(key, answer)
     return answer
@@ -47,6 +46,22 @@ def _that_hold(view: View, ids: NDArray[np.int64], phrase: str, analyzer: Analyz
         if holds(text, phrase) or (title is not None and holds(title, phrase))
     ]
     return np.array(sorted(held), dtype=np.int64)
+
+
+def _of_documents_that_hold(view: View, phrase: str, analyzer: Analyzer) -> NDArray[np.int64]:
+    every = view.holding([])
+    found = view.siblings(_that_hold(view, every, phrase, analyzer))
+    if len(phrase.split()) == 1:
+        return found
+    # Several words may begin in one passage and end in the next.
+    rest = np.setdiff1d(every, found, assume_unique=True)
+    for term in analyzer.required(phrase):
+        rest = np.intersect1d(rest, view.siblings(view.holding([term])), assume_unique=True)
+    passages = view.passages(rest.tolist())
+    documents = view.documents({passage.document for passage in passages.values()})
+    held = {key for key, row in documents.items() if holds(row.document.text, phrase)}
+    spanned = [vector_id for vector_id, passage in passages.items() if passage.document in held]
+    return np.union1d(found, np.array(spanned, dtype=np.int64))
 
 
 def weighted_terms(view: View, query: Query, analyzer: Analyzer) -> dict[str, float]:

@@ -27,11 +27,24 @@ LINES = {
 }
 
 
-@pytest.fixture
-def filled(store: Store) -> Store:
+def fill(store: Store) -> Store:
     put(store, LINES)
     put(store, {"titled": ["nothing of it here", "nor here"]}, title="The Cat's  Handbook 학교")
     return store
+
+
+@pytest.fixture
+def own(store: Store) -> Store:
+    """A store for one test, which may write to it."""
+    return fill(store)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that all tests share: only to be read."""
+    store = fill(new_store(tmp_path_factory.mktemp("filled") / "index"))
+    yield store
+    store.close()
 
 
 def hits_of(searcher: Searcher, query: str, mode: str, **options: object) -> set[str]:
@@ -74,6 +87,11 @@ def test_phrases(filled: Store, query: str, found: set[str], mode: str) -> None:
         ("words -dog -handbook", {"cat", "titled"}),
         ("words -RFC-2119", {"rfc"}),
         ("words -nowhere", set()),
+        # It begins in one passage and ends in the next.
+        ('words -"red fox"', {"spanned"}),
+        ('words -"red fox" -"fox red"', {"spanned"}),
+        ('words -"first second"', set()),
+        ('words -"here nor" -handbook', {"titled"}),
         ('words -"학교 운동장" -concat', {"school", "concat"}),
     ],
 )
@@ -140,19 +158,19 @@ def test_a_prefix_of_too_many_terms_is_refused_by_name(filled: Store, monkeypatc
         make_searcher(filled).search(["s*"])
 
 
-def test_a_commit_is_seen_though_the_constraint_was_asked_before(filled: Store) -> None:
-    searcher = make_searcher(filled)
+def test_a_commit_is_seen_though_the_constraint_was_asked_before(own: Store) -> None:
+    searcher = make_searcher(own)
     assert hits_of(searcher, '"cat"', "lexical") == {"cat", "titled"}
     assert hits_of(searcher, "words -ran", "hybrid") == {*LINES, "titled"} - {"cat"}
-    put(filled, {"cat": ["A bird sat"], "new": ["one more cat ran"]})
+    put(own, {"cat": ["A bird sat"], "new": ["one more cat ran"]})
     assert hits_of(searcher, '"cat"', "lexical") == {"new", "titled"}
     assert hits_of(searcher, "words -ran", "hybrid") == {*LINES, "titled"}
-    with filled.write() as writer:
+    with own.write() as writer:
         writer.delete(["titled"])
     assert hits_of(searcher, '"cat"', "lexical") == {"new"}
 
 
-def test_a_constraint_asked_before_reads_no_text(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_constraint_asked_before_reads_no_text(own: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Sequence[int]] = []
     texts = View.texts
 
@@ -161,7 +179,7 @@ def test_a_constraint_asked_before_reads_no_text(filled: Store, monkeypatch: pyt
         return texts(self, vector_ids)
 
     monkeypatch.setattr(View, "texts", watched)
-    searcher = without_encoder(filled)
+    searcher = without_encoder(own)
     first = searcher.search(['"cat" -sat'], mode="lexical")
     assert len(asked) == 2
     assert searcher.search(['"cat" -sat'], mode="lexical") == first
@@ -195,7 +213,7 @@ def test_every_constraint_is_what_the_texts_say(mixed: tuple[Store, dict[str, li
             (id, ordinal)
             for id, lines in documents.items()
             for ordinal, line in enumerate(lines)
-            if holds(line, phrase) and not any(holds(one, other) for one in lines)
+            if holds(line, phrase) and not holds("\n".join(lines), other)
         }
         assert {(hit.id, hit.passage.ordinal) for hit in hits} == wanted
         checked += len(wanted)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from stubs import StubEncoder
 
 import yusa
@@ -192,3 +194,40 @@ def test_backup_is_an_index(index: yusa.Index, tmp_path: Path, encoder: StubEnco
     index.backup(tmp_path / "copy")
     with yusa.open(tmp_path / "copy", encoder=encoder) as copy:
         assert [hit.id for hit in copy.search("apples")] == [hit.id for hit in index.search("apples")]
+
+
+class Judge:
+    """A reranker that likes the text with the most words."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def scores(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([len(text.split()) for text in texts], dtype=np.float32)
+
+
+def test_a_reranker_is_loaded_once_by_its_name_and_taken_from_what_was_tuned(
+    index: yusa.Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(name: str) -> Judge:
+        loaded.append(name)
+        return Judge(name)
+
+    monkeypatch.setattr("yusa.encoder.CrossEncoder.load", load)
+    index.add([{"id": "long", "text": "one two three four five six"}])
+    plain = index.search("carrots")
+    assert [set(hit.scores) for hit in plain] == [{"dense", "lexical"}] * 4
+    hits = index.search("carrots", rerank="some/judge")
+    assert (hits[0].id, hits[0].scores["rerank"], len(hits)) == ("long", 6.0, 4)
+    assert index.search("carrots", rerank=Path("some/judge")) == hits
+    assert index.search("carrots", rerank=Judge("mine")) == hits
+    assert loaded == ["some/judge"]
+    index.tune({"rerank": "some/judge", "rerank_depth": 2})
+    assert [set(hit.scores) for hit in index.search("carrots")] == [{"dense", "lexical", "rerank"}] * 2 + [
+        {"dense", "lexical"}
+    ] * 2
+    # A mode that is asked for is what it is, without what was tuned beside it.
+    assert index.search("carrots", mode="hybrid") == plain
+    assert loaded == ["some/judge"]

@@ -16,9 +16,13 @@ def main() -> int:
     runs = [["benchmarks.storage"]]
     if data_directory().is_dir():
         peer = os.environ.get("YUSA_TXTAI_PYTHON")
-        runs += [["benchmarks.quality"], ["benchmarks.ingest", *(["--txtai-python", peer] if peer else [])]]
+        runs += [
+            ["benchmarks.quality"],
+            ["benchmarks.maxsim"],
+            ["benchmarks.ingest", *(["--txtai-python", peer] if peer else [])],
+        ]
     else:
-        print(f"{data_directory()} is not here; quality and ingest are left out", file=sys.stderr)
+        print(f"{data_directory()} is not here; quality, maxsim and ingest are left out", file=sys.stderr)
     return max(subprocess.run([sys.executable, "-m", *run], check=False).returncode for run in runs)
 
 

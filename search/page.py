@@ -96,8 +96,7 @@ def hits_of(
 def bare_hits(page: Sequence[Candidate], shown: Shown, *, offset: int) -> list[Hit]:
     """The hits of one page without snippets and marked words."""
     return [
-        _hit(offset + number, one, shown.text(one.passage), (0, 0), (), shown)
-        for number, one in enumerate(page, 1)
+        _hit(offset + number, one, shown.text(one.passage), (0, 0), (), shown) for number, one in enumerate(page, 1)
     ]
 
 

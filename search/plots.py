@@ -58,6 +58,7 @@ def differences(gains: NDArray[np.float64], number: int, metric: str) -> str:
     axes.axhline(0.0, color=_INK, linewidth=0.8)
     axes.set_xlim(0, max(1, len(ordered)))
     axes.set_ylim(-1.05, 1.05)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("questions, sorted")
     axes.set_ylabel(f"difference in {metric}")
     return _svg(figure, f"differences-{number}")

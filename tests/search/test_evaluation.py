@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
+from searching import DIMENSION, make_searcher, put
+from stubs import StubEncoder
 
 from yusa.errors import UsageError
 from yusa.search.datasets import Dataset
 from yusa.search.evaluation import Run, best, compare, evaluate, failures, first_ranks, write_run
 from yusa.search.hit import Hit, PassageRef
 from yusa.search.setting import Setting, grid, labels
+from yusa.storage import Store
 
 QUESTIONS = {"q1": "하나", "q2": "둘", "q3": "셋"}
 QRELS = {"q1": {"a": 1}, "q2": {"b": 2, "c": 1, "a": 0}, "q3": {"d": 1}}
@@ -164,3 +168,16 @@ def test_errors_of_the_search_function_pass() -> None:
 
     with pytest.raises(UsageError, match="no"):
         evaluate(refuses, DATASET, DENSE)
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_a_ranking_without_snippets_is_the_same_and_encodes_no_sentence(store: Store, mode: str) -> None:
+    put(store, {f"d{n}": [f"alpha word{n}. Another sentence.", f"beta. word{n % 7} again."] for n in range(40)})
+    encoder = StubEncoder(DIMENSION)
+    searcher = make_searcher(store, encoder)
+    queries = ["alpha word3", "gamma delta", "word1 word2"]
+    whole = searcher.search(queries, top_k=20, mode=mode)
+    encoder.encoded_texts.clear()
+    bare = searcher.search(queries, top_k=20, mode=mode, snippets=False)
+    assert bare == [[replace(one, highlights=(), snippet=(0, 0)) for one in hits] for hits in whole]
+    assert encoder.encoded_texts == []

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from yusa.storage.view import Allowed, FilterCache, View
 
 _MOST_EXPANDED: Final = 1000
+_LEAST_STEM: Final = 4
+_LONGEST_ENDING: Final = 3
 
 
 def allowed_passages(
@@ -72,7 +74,10 @@ def weighted_terms(view: View, query: Query, analyzer: Analyzer) -> dict[str, fl
     """
     terms = analyzer.query_terms(query.text)
     for prefix in query.prefixes:
-        expanded = view.terms_from("".join(c for c in folded(prefix) if c.isalnum()))
+        word = "".join(c for c in folded(prefix) if c.isalnum())
+        # A stem may end before the prefix does: librarie* stands for libraries, of which the index has librari.
+        near = view.terms_from(word[: max(_LEAST_STEM, len(word) - _LONGEST_ENDING)])
+        expanded = [term for term in near if term.startswith(word) or word.startswith(term)]
         if len(expanded) > _MOST_EXPANDED:
             raise UsageError(
                 f"{prefix}* stands for {len(expanded):,} terms, at most {_MOST_EXPANDED:,} work; write more of the word"

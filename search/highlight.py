@@ -26,7 +26,7 @@ _ENDED = """
 """
 _ENDINGS: Final = frozenset(_ENDED.split())
 _SHORT: Final = 40
-_MOST_SENTENCES: Final = 32
+_MOST_SENTENCES: Final = 12
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -114,7 +114,7 @@ def nearest_snippets(query: NDArray[np.float32], texts: Sequence[str], encode: E
 
     Args:
         query: float32 (dimension,).
-        encode: sentences to vectors, called once with at most 32 sentences. Texts beyond, and all without it, show
+        encode: sentences to vectors, called once with at most 12 sentences. Texts beyond, and all without it, show
             their first sentence.
     """
     cut = [sentences(text) for text in texts]

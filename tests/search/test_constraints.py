@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from searching import ids, make_searcher, new_store, put, without_encoder
 
 from yusa.errors import UsageError
 from yusa.search import constraints
+from yusa.search.query import parse_query
 from yusa.search.searcher import MODES, Searcher
 from yusa.storage import Store, View
+from yusa.text.analyzer import load_analyzer
 from yusa.text.phrases import holds
 
 LINES = {
@@ -218,3 +221,13 @@ def test_every_constraint_is_what_the_texts_say(mixed: tuple[Store, dict[str, li
         assert {(hit.id, hit.passage.ordinal) for hit in hits} == wanted
         checked += len(wanted)
     assert checked > 300
+
+
+def test_a_prefix_beyond_its_stem_finds_the_word(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "index")
+    put(store, {"a": ["old libraries"], "b": ["liberty"]})
+    with store.read() as view:
+        terms = constraints.weighted_terms(view, parse_query("librarie*"), load_analyzer("standard"))
+        assert "librari" in terms
+        assert "liberti" not in terms
+    store.close()

@@ -131,11 +131,11 @@ def test_without_a_shared_word_the_sentence_nearest_to_the_query_is_shown() -> N
     assert [len(batch) for batch in encode.batches] == [5]
 
 
-def test_at_most_32_sentences_are_encoded_and_the_other_texts_show_their_first() -> None:
+def test_at_most_12_sentences_are_encoded_and_the_other_texts_show_their_first() -> None:
     encode = Encoder()
     text = f"One red {LONG} Two green {LONG} Three blue {LONG}"
     found = nearest_snippets(GREEN, [text] * 20, encode)
-    assert [len(batch) for batch in encode.batches] == [32]
+    assert [len(batch) for batch in encode.batches] == [12]
     shown = [text[slice(*span)] for span in found]
     assert shown == [f"Two green {LONG}"] * 11 + [f"One red {LONG}"] * 9
 

@@ -137,7 +137,7 @@ def test_at_most_12_sentences_are_encoded_and_the_other_texts_show_their_first()
     found = nearest_snippets(GREEN, [text] * 20, encode)
     assert [len(batch) for batch in encode.batches] == [12]
     shown = [text[slice(*span)] for span in found]
-    assert shown == [f"Two green {LONG}"] * 11 + [f"One red {LONG}"] * 9
+    assert shown == [f"Two green {LONG}"] * 4 + [f"One red {LONG}"] * 16
 
 
 def test_without_an_encoder_the_first_sentence_is_shown() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from yusa.text.terms import bigrams
 
 if TYPE_CHECKING:
     from yusa.storage.view import View
+
+_PARTICLES: Final = frozenset("은는이가을를의에도")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,12 @@ def _hit(
 
 
 def marked_terms(query: str, analyzer: Analyzer) -> Iterator[str]:
-    """The query's terms that are worth marking: all but syllables of longer words."""
+    """The query's terms worth marking: no syllables of longer words, and not what joins a word to its particle.
+
+    Of 초콜릿을 the pair 릿을 is left out, or it would be marked in 태블릿을.
+    """
     words = set(query.split())
+    joints = {word[-2:] for word in words if len(word) > 2 and word[-1] in _PARTICLES}
     for term in analyzer.query_terms(query):
-        if len(term) > 1 or not "가" <= term <= "힣" or term in words:
+        if (len(term) > 1 and term not in joints) or not "가" <= term[0] <= "힣" or term in words:
             yield term

@@ -145,3 +145,7 @@ def test_without_an_encoder_the_first_sentence_is_shown() -> None:
     ((start, end),) = nearest_snippets(GREEN, [text], None)
     assert text[start:end] == f"One red {LONG}"
     assert nearest_snippets(GREEN, [], Encoder()) == []
+
+
+def test_the_joint_of_a_word_and_its_particle_is_not_marked_in_other_words() -> None:
+    assert marked("초콜릿을 먹은 개", "태블릿을 든 개가 초콜릿을 먹었다") == ["초콜릿"]

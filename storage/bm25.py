@@ -102,6 +102,21 @@ class Keywords:
                 totals[i][positions] += factor * frequencies / (frequencies + self._norms[i][positions])
         return totals
 
+    def ideal(self, query: Mapping[str, float]) -> float:
+        """The score of a passage of mean length that holds each term of the query once, whether there is one or not."""
+        keys = term_keys(query)
+        held = np.zeros(len(keys), dtype=np.int64)
+        for one in self.blocks:
+            first, last = one.block.find(keys)
+            if one.live is None:
+                held += last - first
+            else:
+                spans = zip(first.tolist(), last.tolist(), strict=True)
+                counted = (int(np.count_nonzero(one.live[one.block.positions[a:b]])) for a, b in spans)
+                held += np.fromiter(counted, dtype=np.int64, count=len(keys))
+        idf = np.log1p((self.passages - held + 0.5) / (held + 0.5))
+        return float((np.array(list(query.values())) * idf).sum()) if len(keys) else 0.0
+
     def best(self, totals: Sequence[Scores], count: int, allowed: Ids | None) -> tuple[Scores, Ids]:
         """The `count` best live passages of those that hold a term, padded with -inf and -1; ties by the smaller id.
 

@@ -157,6 +157,10 @@ class View:
         """BM25 of the passages of ascending ids, float32 (n,); 0 where no term stands."""
         return self._keywords.of(self._scores(query), np.asarray(vector_ids, dtype=np.int64))
 
+    def ideal_lexical(self, query: Mapping[str, float]) -> float:
+        """BM25 of a passage of mean length that holds each term of the query once, whether there is one or not."""
+        return self._keywords.ideal(query)
+
     def dense_scores(self, query: NDArray[np.float32], vector_ids: Sequence[int] | Ids) -> Scores:
         """Inner products of a query (dimension,) with the vectors of ids, float32 (n,), as `search` scores them.
 

@@ -72,13 +72,18 @@ def by_definition(
     ids = view.holding([]) if allowed is None else allowed.vector_ids
     dense, lexical = view.dense_scores(vector, ids), view.lexical_scores(terms, ids)
 
-    def normalised(scores: NDArray[np.float32], listed: list[float]) -> list[float]:
-        best, last = (listed[0], listed[:100][-1]) if listed else (0.0, 0.0)
-        return [(score - last) / ((best - last) or 1.0) for score in scores.tolist()]
+    def normalised(scores: NDArray[np.float32], listed: list[float], least: float) -> list[float]:
+        best, last = (max(listed[0], least), listed[:100][-1]) if listed else (least, 0.0)
+        shares = [(score - last) / ((best - last) or 1.0) for score in scores.tolist()]
+        return [share if share >= 0 else 0.02 * share for share in shares]
 
+    passages = len(view.holding([]))
+    held = np.array([len(view.holding([term])) for term in terms])
+    ideal = float((np.array(list(terms.values())) * np.log1p((passages - held + 0.5) / (held + 0.5))).sum())
+    matching = sorted([*(score for score in lexical.tolist() if score > 0), *[0.0] * 100], reverse=True)
     parts = zip(
-        normalised(dense, sorted(dense.tolist(), reverse=True)),
-        normalised(lexical, sorted([*(score for score in lexical.tolist() if score > 0), *[0.0] * 100], reverse=True)),
+        normalised(dense, sorted(dense.tolist(), reverse=True), -math.inf),
+        normalised(lexical, matching, 0.7 * ideal),
         strict=True,
     )
     fused = [weight * one + (1 - weight) * other for one, other in parts]

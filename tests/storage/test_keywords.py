@@ -16,7 +16,7 @@ from storing import create_store, filled, make_entry, make_settings, open_store,
 from terms import Words
 
 from yusa.errors import UsageError
-from yusa.storage import Entry, Store
+from yusa.storage import Entry, Store, View
 from yusa.storage.lexicon import keyword_text
 
 WORDS = ["가을", "바다", "학교", "나무", "sea", "tree", "school", "rare"]
@@ -58,6 +58,12 @@ def _oracle(model: Mapping[str, Entry], owned: Mapping[str, list[int]], query: M
     return scores
 
 
+def _ideal(view: View, query: Mapping[str, float]) -> float:
+    count = len(view.holding([]))
+    held = {term: len(view.holding([term])) for term in query}
+    return sum(w * math.log(1 + (count - held[term] + 0.5) / (held[term] + 0.5)) for term, w in query.items())
+
+
 def _check(store: Store, model: Mapping[str, Entry]) -> None:
     owned = vector_ids(store.path)
     queries: list[dict[str, float]] = [{"학교": 1.0}, {"바다": 2.0, "sea": 0.5, "rare": 1.0}, {"nowhere": 1.0}]
@@ -68,6 +74,7 @@ def _check(store: Store, model: Mapping[str, Entry]) -> None:
             found = {int(i): float(s) for s, i in zip(scores[0], ids[0], strict=True) if i >= 0}
             assert found.keys() == expected.keys()
             np.testing.assert_allclose(list(found.values()), [expected[i] for i in found], rtol=1e-5)
+            assert view.ideal_lexical(query) == pytest.approx(_ideal(view, query))
             order = [(-score, vector_id) for vector_id, score in found.items()]
             assert order == sorted(order)
             every = sorted(i for ids in owned.values() for i in ids)

@@ -5,7 +5,7 @@ A ranking gives the exact first n of its order for any n. The fused order is tha
     weight * dense + (1 - weight) * lexical
 
 where the dense score is first set to 0 at the 100th and to 1 at the best of its own list, and the lexical score to 0 at
-the 100th of its list and to 1 at the best, or at 0.7 of what a passage with every term of the query would score, if
+the 100th of its list and to 1 at the best, or at half of what a passage with every term of the query would score, if
 that is more: where the best match holds little of the query, words say little. Below 0 both go on fifty times as
 slowly, so that a passage in another language, which shares no word with the query, is not lost for that. The numbers
 are fixed by query and filter, so that the order does not depend on how far it is read. Which passages can come first
@@ -30,7 +30,7 @@ DEFAULT_WEIGHT: Final = 0.6
 """Of the dense score; chosen on the tuning halves of four sets (ARCHITECTURE.md)."""
 
 _ANCHOR: Final = 100
-_ENOUGH: Final = 0.7
+_ENOUGH: Final = 0.5
 _SLOPE: Final = 0.02
 # To read 400 costs little more than 100, and where the two lists have little in common it saves a second scan.
 _DEPTH: Final = 400

@@ -83,7 +83,7 @@ def by_definition(
     matching = sorted([*(score for score in lexical.tolist() if score > 0), *[0.0] * 100], reverse=True)
     parts = zip(
         normalised(dense, sorted(dense.tolist(), reverse=True), -math.inf),
-        normalised(lexical, matching, 0.7 * ideal),
+        normalised(lexical, matching, 0.5 * ideal),
         strict=True,
     )
     fused = [weight * one + (1 - weight) * other for one, other in parts]

@@ -26,6 +26,7 @@ from yusa.encoder.base import EncodeProgress, Fingerprint
 from yusa.index import Index
 from yusa.search.searcher import MODES
 from yusa.search.where import parse
+from yusa.text.normal import normalize
 
 DOCUMENTS = 100_000
 QUERIES = 200
@@ -104,12 +105,13 @@ def timed(index: Index, queries: Sequence[str], variants: dict[str, dict[str, An
 
 
 def first_use(index: Index, queries: Sequence[str]) -> dict[str, float]:
-    """Milliseconds of the first search with a clause, the median of clauses of one width that were never used."""
+    """Milliseconds of the first dense search with a clause, the median of five of one width that were never used."""
     found = {}
     for name, clause in FILTERS.items():
+        field, sign, limit = clause.split()
         times = []
         for number in range(5):
-            fresh = f"{clause} and number != {1000 + number}"
+            fresh = f"{field} {sign} {int(limit) + (number / 10 - 0.5 if sign == '<' else number + 1)}"
             started = time.perf_counter()
             index.search(queries[number], where=fresh, mode="dense")
             times.append((time.perf_counter() - started) * 1000)
@@ -172,7 +174,9 @@ def main() -> None:
                 folder = Path(temporary)
                 (folder / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
                 (folder / "queries.json").write_text(json.dumps(queries), encoding="utf-8")
-                np.save(folder / "vectors.npy", vectors[[first[text] for text in dict.fromkeys(texts)]])
+                np.save(
+                    folder / "vectors.npy", vectors[[first[normalize(text).strip()] for text in dict.fromkeys(texts)]]
+                )
                 files = [str(folder / name) for name in ("texts.json", "queries.json", "vectors.npy")]
                 done = subprocess.run(
                     [arguments.txtai_python, "-W", "ignore", "-c", _TXTAI, *files],

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import yusa
+from yusa.search.searcher import Mode
 from yusa.text.sentences import sentences
 
 DEMO = Path(__file__).parents[1] / "demo"
@@ -51,24 +52,29 @@ def test_the_questions_find_their_answers(tmp_path: Path) -> None:
     with yusa.create(tmp_path / "index") as index:
         index.add(yusa.read([DEMO / "ko.jsonl", tmp_path / "topics.jsonl"]))
         shown = [index.search(query)[0].id for _, query, *_ in runpy.run_path(str(DEMO / "run.py"))["SEARCHES"][:2]]
-        found = {kind: share_found(index, rows) for kind, rows in questions.items()}
-        first = {kind: share_found(index, rows, top_k=3) for kind, rows in questions.items()}
+        found = {kind: share_found(index, rows, mode="dense") for kind, rows in questions.items()}
+        first = {kind: share_found(index, rows, mode="dense", top_k=3) for kind, rows in questions.items()}
+        both = {kind: share_found(index, rows, mode="hybrid") for kind, rows in questions.items()}
     assert shown == ["ko-083", "python/lambda"]
-    # The questions avoid the words of their answers on purpose. Measured: all, all, and three of six in the top 10;
-    # six of ten, five of six and one of six in the top 3.
+    # The questions avoid the words of their answers on purpose. Measured in mode dense: all, all, and three of six in
+    # the top 10; six of ten, five of six and one of six in the top 3. Hybrid: eight of ten, all, and three of six in
+    # the top 10.
     assert found["korean"] == 1, found
     assert found["english"] == 1, found
     assert found["cross"] >= 0.5, found
     assert first["korean"] >= 0.6, first
     assert first["english"] >= 0.8, first
+    assert both["korean"] >= 0.8, both
+    assert both["english"] == 1, both
+    assert both["cross"] >= 0.5, both
 
 
 def expected(questions: list[dict[str, str]]) -> list[str]:
     return [row["expected"] if row["expected"].startswith("ko-") else f"python/{row['expected']}" for row in questions]
 
 
-def share_found(index: yusa.Index, questions: list[dict[str, str]], top_k: int = 10) -> float:
-    answers = index.search_many([row["question"] for row in questions], top_k=top_k)
+def share_found(index: yusa.Index, questions: list[dict[str, str]], *, mode: Mode, top_k: int = 10) -> float:
+    answers = index.search_many([row["question"] for row in questions], top_k=top_k, mode=mode)
     return sum(
         answer in {hit.id for hit in hits} for answer, hits in zip(expected(questions), answers, strict=True)
     ) / len(questions)

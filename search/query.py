@@ -20,6 +20,8 @@ from yusa.errors import InputError, UsageError
 from yusa.text.normal import normalize
 
 # Every alternative begins where a word does, so that a long text without spaces is not read from each character on.
+MOST_OPERATORS: Final = 64
+
 _PART = re.compile(
     r"""
       (?<!\S)(?P<minus>-)?(?:"(?P<straight>[^"]*)"|“(?P<curly>[^“”]*)”)
@@ -89,4 +91,9 @@ def parse_query(text: str, *, literal: bool = False) -> Query:
         raise UsageError(_EMPTY)
     if not words:
         raise UsageError("only says what to leave out; write what to look for, too")
-    return Query(words, tuple(phrases), tuple(excluded), tuple(prefixes))
+    operators = [tuple(dict.fromkeys(found)) for found in (phrases, excluded, prefixes)]
+    if sum(map(len, operators)) > MOST_OPERATORS:
+        raise UsageError(
+            f"has more than {MOST_OPERATORS} phrases, exclusions and prefixes; write fewer, or use `literal`"
+        )
+    return Query(words, *operators)

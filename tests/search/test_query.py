@@ -118,3 +118,10 @@ def test_no_text_is_read_wrongly(text: str) -> None:
     # What was said once means the same again.
     if not query.phrases and not query.excluded and not query.prefixes and '"' not in text and "“" not in text:
         assert parse_query(query.text) == query
+
+
+def test_operators_count_once_and_are_bounded() -> None:
+    assert parse_query("x " + "-가 " * 5000).excluded == ("가",)
+    with pytest.raises(UsageError, match="more than 64"):
+        parse_query("x " + " ".join(f"-가{number}" for number in range(65)))
+    assert parse_query("x " + " ".join(f"-가{number}" for number in range(65)), literal=True).excluded == ()

@@ -86,7 +86,7 @@ def main() -> None:
                 queries = [case["query"] for case in cases]
                 result[name] = {"words": shares(cases, baseline([*others, *hidden], cases))}
                 for mode in MODES:
-                    hits = index.search_many(queries, top_k=TOP, mode=mode)
+                    hits = index.search_many(queries, top_k=TOP, mode=mode, snippets=False)
                     result[name][mode] = shares(cases, [[hit.id for hit in page] for page in hits])
                 print(json.dumps({name: result[name]}, ensure_ascii=False, indent=1), flush=True)
     print(write("hard", result))

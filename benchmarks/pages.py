@@ -20,9 +20,9 @@ import numpy as np
 import yusa
 from benchmarks.quality import held_out, interval, ndcg, opened, read_queries, unpacked
 from benchmarks.report import data_directory, write
-from yusa.index import Index
+from yusa.search.hit import Hit
 
-SETS = ("ko-tydiqa-goldp", "ko-klue-mrc-lead")
+SETS = ("ko-tydiqa-goldp",)
 DEPTH = 200
 
 SCORINGS: dict[str, Callable[[Sequence[float]], float]] = {
@@ -55,12 +55,12 @@ def text_of(page: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def by_scoring(index: Index, questions: Sequence[str], score: Callable[[Sequence[float]], float]) -> list[list[str]]:
+def by_scoring(found: Sequence[Sequence[Hit]], score: Callable[[Sequence[float]], float]) -> list[list[str]]:
     """Pages ranked by a score of their passages among the first 200, the best first in each page."""
     ranked = []
-    for page in index.search_many(questions, top_k=DEPTH, passages=True, literal=True):
+    for hits in found:
         scores: dict[str, list[float]] = {}
-        for hit in page:
+        for hit in hits:
             scores.setdefault(hit.id, []).append(hit.score)
         ranked.append(sorted(scores, key=lambda id: -score(scores[id])))
     return ranked
@@ -84,12 +84,13 @@ def measure(dataset: Path, folder: Path) -> dict[str, Any]:
 
     with yusa.open(path) if path.exists() else yusa.create(path) as index:
         index.add([{"id": id, "text": text_of(page)} for id, page in pages.items()], source="pages")
-        whole = scored([[hit.id for hit in page] for page in index.search_many(questions, literal=True)])
-        scorings = {
-            name: round(float(scored(by_scoring(index, questions, s)).mean()), 4) for name, s in SCORINGS.items()
-        }
+        whole = scored(
+            [[hit.id for hit in page] for page in index.search_many(questions, literal=True, snippets=False)]
+        )
+        found = index.search_many(questions, top_k=DEPTH, passages=True, literal=True, snippets=False)
+    scorings = {name: round(float(scored(by_scoring(found, score)).mean()), 4) for name, score in SCORINGS.items()}
     with opened(dataset, folder, "multilingual-e5-small") as index:
-        single = index.search_many(questions, top_k=DEPTH, literal=True)
+        single = index.search_many(questions, top_k=DEPTH, literal=True, snippets=False)
     mapped = scored([list(dict.fromkeys(page_of[hit.id] for hit in page)) for page in single])
     return {
         "dataset": dataset.name,

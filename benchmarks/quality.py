@@ -87,7 +87,7 @@ def scores(index: Index, dataset: Path, qrels: Qrels, mode: str) -> NDArray[np.f
     found = []
     for start in range(0, len(ids), AT_ONCE):
         texts = [questions[id] for id in ids[start : start + AT_ONCE]]
-        found += index.search_many(texts, top_k=10, mode=mode, literal=True)  # type: ignore[arg-type]
+        found += index.search_many(texts, top_k=10, mode=mode, literal=True, snippets=False)  # type: ignore[arg-type]
     return np.array([ndcg([hit.id for hit in hits], qrels[id]) for id, hits in zip(ids, found, strict=True)])
 
 

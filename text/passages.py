@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,15 @@ from yusa.text.sentences import sentences
 from yusa.text.span import Span, stripped
 
 _WORD = re.compile(r"\S+")
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+_SHARE_OF_A_PARAGRAPH: Final = 4
 
 
 def cut(text: str, starts: NDArray[np.int64], *, budget: int, overlap: int) -> list[Span]:
     """Passages of at most `budget` tokens that end at sentence ends where possible and repeat up to `overlap` tokens.
+
+    A blank line ends a passage that has a quarter of the budget already, and nothing is repeated across it: a vector of
+    two paragraphs about two things is near to neither.
 
     Spans have no outer white space, rise strictly in start and end, and together cover every character that is not
     white space. A passage repeats whole sentences from the end of the one before it, never all of it. A sentence longer
@@ -34,16 +40,27 @@ def cut(text: str, starts: NDArray[np.int64], *, budget: int, overlap: int) -> l
     pieces = _pieces(text, starts, budget)
     # A token that begins in the white space between two pieces counts for the second.
     reach = np.searchsorted(starts, [piece.end for piece in pieces]).tolist()
-    return [Span(pieces[first].start, pieces[last].end) for first, last in _pack([0, *reach], budget, overlap)]
+    opens = [
+        i > 0 and _BLANK_LINE.search(text, pieces[i - 1].end, piece.start) is not None for i, piece in enumerate(pieces)
+    ]
+    return [Span(pieces[first].start, pieces[last].end) for first, last in _pack([0, *reach], opens, budget, overlap)]
 
 
-def _pack(reach: list[int], budget: int, overlap: int) -> list[tuple[int, int]]:
-    """First and last piece of every passage; piece i has the tokens from reach[i] to reach[i + 1]."""
+def _pack(reach: list[int], opens: list[bool], budget: int, overlap: int) -> list[tuple[int, int]]:
+    """First and last piece of every passage.
+
+    Args:
+        reach: piece i has the tokens from reach[i] to reach[i + 1].
+        opens: whether piece i begins a paragraph.
+    """
     count = len(reach) - 1
+    least = budget // _SHARE_OF_A_PARAGRAPH
     packed: list[tuple[int, int]] = []
     first = last = 0
     while True:
         while last + 1 < count and reach[last + 2] - reach[first] <= budget:
+            if opens[last + 1] and reach[last + 1] - reach[first] >= least:
+                break
             last += 1
         packed.append((first, last))
         if last + 1 == count:
@@ -51,7 +68,7 @@ def _pack(reach: list[int], budget: int, overlap: int) -> list[tuple[int, int]]:
         following = last + 1
         previous, first = first, following
         room = min(overlap, budget - (reach[following + 1] - reach[following]))
-        while first - 1 > previous and reach[following] - reach[first - 1] <= room:
+        while first - 1 > previous and not opens[first] and reach[following] - reach[first - 1] <= room:
             first -= 1
         last = following
 

@@ -56,17 +56,17 @@ def test_the_questions_find_their_answers(tmp_path: Path) -> None:
         first = {kind: share_found(index, rows, mode="dense", top_k=3) for kind, rows in questions.items()}
         both = {kind: share_found(index, rows, mode="hybrid") for kind, rows in questions.items()}
     assert shown == ["ko-083", "python/lambda"]
-    # The questions avoid the words of their answers on purpose. Measured in mode dense: all, all, and three of six in
-    # the top 10; six of ten, five of six and one of six in the top 3. Hybrid: eight of ten, all, and three of six in
-    # the top 10.
+    # The questions avoid the words of their answers on purpose. Measured in mode dense, since passages end at blank
+    # lines: all, all, and two of six (three before) in the top 10; six of ten, all (five of six before) and one of six in
+    # the top 3. Hybrid: nine of ten, all, and two of six in the top 10.
     assert found["korean"] == 1, found
     assert found["english"] == 1, found
-    assert found["cross"] >= 0.5, found
+    assert found["cross"] >= 2 / 6, found
     assert first["korean"] >= 0.6, first
-    assert first["english"] >= 0.8, first
-    assert both["korean"] >= 0.8, both
+    assert first["english"] == 1, first
+    assert both["korean"] >= 0.9, both
     assert both["english"] == 1, both
-    assert both["cross"] >= 0.5, both
+    assert both["cross"] >= 2 / 6, both
 
 
 def expected(questions: list[dict[str, str]]) -> list[str]:

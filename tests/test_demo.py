@@ -57,8 +57,8 @@ def test_the_questions_find_their_answers(tmp_path: Path) -> None:
         both = {kind: share_found(index, rows, mode="hybrid") for kind, rows in questions.items()}
     assert shown == ["ko-083", "python/lambda"]
     # The questions avoid the words of their answers on purpose. Measured in mode dense, since passages end at blank
-    # lines: all, all, and two of six (three before) in the top 10; six of ten, all (five of six before) and one of six in
-    # the top 3. Hybrid: nine of ten, all, and two of six in the top 10.
+    # lines: all, all, and two of six (three before) in the top 10; six of ten, all (five of six before) and one of six
+    # in the top 3. Hybrid: nine of ten, all, and two of six in the top 10.
     assert found["korean"] == 1, found
     assert found["english"] == 1, found
     assert found["cross"] >= 2 / 6, found

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Speed is no matter of these tests, and a busy machine must not fail them.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _VARIABLES = ("YUSA_INDEX", "YUSA_ENCODER", "YUSA_DEVICE", "YUSA_SERVER", "NO_COLOR", "FORCE_COLOR")
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from yusa.search.ranking import DEFAULT_WEIGHT
 from yusa.search.rerank import DEFAULT_DEPTH
+from yusa.search.searcher import CHOICES
 
 DEFAULT_TOP_K: Final = 100
 _NAMED: Final = ("encoder", "pooling", "rerank", "rerank_depth", "where", "top_k")
@@ -38,10 +39,7 @@ class Setting:
 
     def choice(self) -> dict[str, Any]:
         """What `Index.tune` keeps of it."""
-        return {name: value for name, value in self.to_dict().items() if name in _CHOICE}
-
-
-_CHOICE: Final = ("mode", "weight", "rerank", "rerank_depth")
+        return {name: value for name, value in self.to_dict().items() if name in CHOICES}
 
 
 def grid(

@@ -9,7 +9,7 @@ blocks when a query is scored, so they are those of one block that holds everyth
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -23,6 +23,9 @@ from yusa.storage.ranking import Scores, best
 
 K1: Final = 1.2
 B: Final = 0.75
+
+Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Where the postings of each term begin and end in a block."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,43 +82,40 @@ class Keywords:
     def scores(self, query: Mapping[str, float]) -> list[Scores]:
         """The scores of every passage of every block, float32 (n,) each; 0 where no term stands; dead ones too."""
         weights = {term: weight for term, weight in query.items() if weight > 0}
-        keys = term_keys(weights)
-        spans = [one.block.find(keys) for one in self.blocks]
+        spans = self._spans(weights)
         totals = [np.zeros(len(one.block.ids), dtype=np.float32) for one in self.blocks]
         # Term by term in the query's order, so that a passage's sum is the same in every block.
-        for number, weight in enumerate(weights.values()):
-            found = [
-                (i, one.block.positions[first[number] : last[number]], one.block.counts[first[number] : last[number]])
-                for i, (one, (first, last)) in enumerate(zip(self.blocks, spans, strict=True))
-                if last[number] > first[number]
-            ]
-            held = sum(
-                len(positions) if (live := self.blocks[i].live) is None else int(np.count_nonzero(live[positions]))
-                for i, positions, _ in found
-            )
-            if held == 0:
+        held = self._held(spans, len(weights))
+        for number, (weight, idf) in enumerate(zip(weights.values(), self._idf(held), strict=True)):
+            if held[number] == 0:
                 continue
-            idf = math.log(1 + (self.passages - held + 0.5) / (held + 0.5))
             factor = np.float32(weight * idf * (K1 + 1))
-            for i, positions, counts in found:
-                frequencies = counts.astype(np.float32)
-                totals[i][positions] += factor * frequencies / (frequencies + self._norms[i][positions])
+            for one, norms, total, (first, last) in zip(self.blocks, self._norms, totals, spans, strict=True):
+                found = slice(int(first[number]), int(last[number]))
+                positions, frequencies = one.block.positions[found], one.block.counts[found].astype(np.float32)
+                total[positions] += factor * frequencies / (frequencies + norms[positions])
         return totals
 
     def ideal(self, query: Mapping[str, float]) -> float:
         """The score of a passage of mean length that holds each term of the query once, whether there is one or not."""
-        keys = term_keys(query)
-        held = np.zeros(len(keys), dtype=np.int64)
-        for one in self.blocks:
-            first, last = one.block.find(keys)
-            if one.live is None:
-                held += last - first
-            else:
-                spans = zip(first.tolist(), last.tolist(), strict=True)
-                counted = (int(np.count_nonzero(one.live[one.block.positions[a:b]])) for a, b in spans)
-                held += np.fromiter(counted, dtype=np.int64, count=len(keys))
-        idf = np.log1p((self.passages - held + 0.5) / (held + 0.5))
-        return float((np.array(list(query.values())) * idf).sum()) if len(keys) else 0.0
+        held = self._held(self._spans(query), len(query))
+        return math.fsum(weight * idf for weight, idf in zip(query.values(), self._idf(held), strict=True))
+
+    def _spans(self, terms: Iterable[str]) -> list[Spans]:
+        keys = term_keys(terms)
+        return [one.block.find(keys) for one in self.blocks]
+
+    def _held(self, spans: Sequence[Spans], count: int) -> list[int]:
+        """How many live passages hold each of the terms."""
+        held = [0] * count
+        for one, (first, last) in zip(self.blocks, spans, strict=True):
+            for number, (low, high) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+                found = one.block.positions[low:high]
+                held[number] += high - low if one.live is None else int(np.count_nonzero(one.live[found]))
+        return held
+
+    def _idf(self, held: Iterable[int]) -> list[float]:
+        return [math.log(1 + (self.passages - count + 0.5) / (count + 0.5)) for count in held]
 
     def best(self, totals: Sequence[Scores], count: int, allowed: Ids | None) -> tuple[Scores, Ids]:
         """The `count` best live passages of those that hold a term, padded with -inf and -1; ties by the smaller id.

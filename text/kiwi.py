@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import cache
 from typing import Final
 
@@ -38,9 +37,6 @@ class KiwiAnalyzer(StandardAnalyzer):
         return super().terms(text) + [
             f"{_MARK}{token.form}" for token in self._kiwi.tokenize(text) if token.tag.startswith(_CONTENT)
         ]
-
-    def query_terms(self, text: str) -> dict[str, float]:
-        return {term: float(count) for term, count in Counter(self.terms(text)).items()}
 
 
 @cache

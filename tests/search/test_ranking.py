@@ -78,8 +78,9 @@ def by_definition(
         return [share if share >= 0 else 0.02 * share for share in shares]
 
     passages = len(view.holding([]))
-    held = np.array([len(view.holding([term])) for term in terms])
-    ideal = float((np.array(list(terms.values())) * np.log1p((passages - held + 0.5) / (held + 0.5))).sum())
+    held = [len(view.holding([term])) for term in terms]
+    idfs = [math.log(1 + (passages - count + 0.5) / (count + 0.5)) for count in held]
+    ideal = math.fsum(weight * idf for weight, idf in zip(terms.values(), idfs, strict=True))
     matching = sorted([*(score for score in lexical.tolist() if score > 0), *[0.0] * 100], reverse=True)
     parts = zip(
         normalised(dense, sorted(dense.tolist(), reverse=True), -math.inf),

@@ -57,8 +57,8 @@ def test_a_block_holds_the_counts_of_its_texts(words: list[list[str]]) -> None:
     assert same_postings(load(_saved(block), "block"), block)
 
 
-@given(st.lists(TEXTS, min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_merging_pieces_is_building_the_whole(pieces: list[list[list[str]]], random: object) -> None:
+@given(st.lists(TEXTS, min_size=1, max_size=4))
+def test_merging_pieces_is_building_the_whole(pieces: list[list[list[str]]]) -> None:
     whole = [line for piece in pieces for line in piece]
     generator = np.random.default_rng(len(whole))
     alive = generator.random(len(whole)) < 0.7

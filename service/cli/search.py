@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from yusa.encoder.base import Pooling
     from yusa.index import Index
     from yusa.search.hit import Hit
+    from yusa.service.cli.opening import TimedEncoder
     from yusa.storage.facets import FacetValue
 
     Facets = dict[str, list[tuple[FacetValue, int]]]
@@ -65,7 +66,7 @@ def search(
     """
     import yusa
     from yusa.search.where import parse
-    from yusa.service.cli.opening import load_encoder
+    from yusa.service.cli.opening import load_encoder, open_timed
 
     many = query == ("-",)
     if many and (output_format == "json" or facets):
@@ -76,42 +77,26 @@ def search(
     queries = stdin_lines() if many else iter([valid_text(" ".join(query), "the query")])
 
     with ExitStack() as stack:
+        loading: dict[str, Any] = {"encoder": encoder, "pooling": pooling, "device": device}
+        index = stack.enter_context(yusa.open(index_path, **loading))
+        mode = wanted["mode"] or index.tuned().get("mode", "hybrid")
         answers: Iterable[tuple[str, list[Hit]]]
-        lexical = encoder is None and _mode(index_path, wanted) == "lexical"
-        if explain and not lexical:
-            answers = _timed(stack, index_path, queries, wanted, encoder=encoder, pooling=pooling, device=device)
+        if mode == "lexical" and encoder is None:
+            answers = _answers(index, queries, wanted)
+        elif explain:
+            index, timed = stack.enter_context(open_timed(index_path, **loading))
+            answers = _timed(index, timed, queries, wanted, mode)
         else:
-            index = stack.enter_context(yusa.open(index_path, encoder=encoder, pooling=pooling, device=device))
-            if not lexical:
-                load_encoder(index, encoder)
+            load_encoder(index, encoder)
             answers = _answers(index, queries, wanted)
         for text, hits in answers:
             if many and output_format == "table":
                 click.echo(f"{text}\n")
-            counts = _facets(index_path, facets, text, wanted)
+            chosen = {name: wanted[name] for name in ("mode", "where", "literal")}
+            counts = {field: index.facets(valid_text(field, "--facet"), text, **chosen) for field in facets}
             print_answer(hits, output_format, explain=explain, extra={"query": text} if many else {}, facets=counts)
             if not hits:
-                say(f"no hits{f' for {text!r}' if many else ''}{_why(index_path, wanted)}")
-
-
-def _mode(path: Path, wanted: dict[str, Any]) -> str:
-    """The mode that a search will be in, known before an encoder is loaded."""
-    if wanted["mode"]:
-        return str(wanted["mode"])
-    import yusa
-
-    with yusa.open(path) as index:
-        return str(index.tuned().get("mode", "hybrid"))
-
-
-def _facets(path: Path, fields: tuple[str, ...], query: str, wanted: dict[str, Any]) -> Facets:
-    if not fields:
-        return {}
-    import yusa
-
-    with yusa.open(path) as index:
-        chosen = {name: wanted[name] for name in ("mode", "where", "literal")}
-        return {field: index.facets(valid_text(field, "--facet"), query, **chosen) for field in fields}
+                say(f"no hits{f' for {text!r}' if many else ''}{_why(index, wanted, mode)}")
 
 
 def print_answer(
@@ -147,18 +132,17 @@ def _answers(index: Index, queries: Iterator[str], wanted: dict[str, Any]) -> It
 
 
 def _timed(
-    stack: ExitStack, path: Path, queries: Iterator[str], wanted: dict[str, Any], **encoder: Any
+    index: Index, timed: TimedEncoder, queries: Iterator[str], wanted: dict[str, Any], mode: str
 ) -> Iterator[tuple[str, list[Hit]]]:
-    from yusa.service.cli.opening import open_timed, timed_search
+    from yusa.service.cli.opening import timed_search
 
-    index, timed = stack.enter_context(open_timed(path, **encoder))
     for query in queries:
         hits, took = timed_search(index, timed, query, **wanted)
         yield query, hits
-        say(f"{_mode(path, wanted)} · {took} · {timed.name} on {timed.provenance.get('device', 'an unknown device')}")
+        say(f"{mode} · {took} · {timed.name} on {timed.provenance.get('device', 'an unknown device')}")
 
 
-def _why(path: Path, wanted: dict[str, Any]) -> str:
+def _why(index: Index, wanted: dict[str, Any], mode: str) -> str:
     limits = {
         "--where": wanted["where"] is not None,
         "--min-score": wanted["min_score"] is not None,
@@ -167,13 +151,6 @@ def _why(path: Path, wanted: dict[str, Any]) -> str:
     named = " and ".join(name for name, given in limits.items() if given)
     if named:
         return f" (with this {named})"
-    if _is_empty(path):
+    if index.stats().documents == 0:
         return "; the index is empty"
-    return "; no document holds a word of it" if wanted["mode"] == "lexical" else "; nothing holds what it asks for"
-
-
-def _is_empty(path: Path) -> bool:
-    import yusa
-
-    with yusa.open(path) as index:
-        return index.stats().documents == 0
+    return "; no document holds a word of it" if mode == "lexical" else "; nothing holds what it asks for"

@@ -15,14 +15,16 @@ import math
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import yusa
 from benchmarks.report import data_directory, write
+from yusa.encoder.base import Pooling
 from yusa.index import Index
-from yusa.search.searcher import MODES
+from yusa.search.searcher import MODES, Mode
 
 Qrels = dict[str, dict[str, int]]
 SETS = ("ko-tydiqa-goldp", "ko-klue-mrc-lead", "ko-parakqc", "en-cranfield")
@@ -68,26 +70,26 @@ def unpacked(dataset: Path, folder: Path) -> Path:
     return target
 
 
-def opened(dataset: Path, folder: Path, encoder: str, pooling: str | None = None) -> Index:
+def opened(dataset: Path, folder: Path, encoder: str, pooling: Pooling | None = None) -> Index:
     """The index of a set's corpus, made if it is not there."""
     path = folder / dataset.name
     if path.exists():
         return yusa.open(path)
-    index = yusa.create(path, encoder=encoder, pooling=pooling)  # type: ignore[arg-type]
+    index = yusa.create(path, encoder=encoder, pooling=pooling)
     begun = time.perf_counter()
     report = index.add(yusa.read(unpacked(dataset, folder)))
     print(f"{dataset.name}: {report.added} documents in {time.perf_counter() - begun:.0f} s", flush=True)
     return index
 
 
-def scores(index: Index, dataset: Path, qrels: Qrels, mode: str) -> NDArray[np.float64]:
+def scores(index: Index, dataset: Path, qrels: Qrels, mode: Mode) -> NDArray[np.float64]:
     """nDCG@10 of each question, in the order of `qrels`."""
     questions = read_queries(dataset / "queries.jsonl")
     ids = list(qrels)
     found = []
     for start in range(0, len(ids), AT_ONCE):
         texts = [questions[id] for id in ids[start : start + AT_ONCE]]
-        found += index.search_many(texts, top_k=10, mode=mode, literal=True, snippets=False)  # type: ignore[arg-type]
+        found += index.search_many(texts, top_k=10, mode=mode, literal=True, snippets=False)
     return np.array([ndcg([hit.id for hit in hits], qrels[id]) for id, hits in zip(ids, found, strict=True)])
 
 
@@ -99,12 +101,12 @@ def interval(differences: NDArray[np.float64]) -> list[float]:
     return [round(float(low), 4), round(float(high), 4)]
 
 
-def measure(dataset: Path, folder: Path, encoder: str, pooling: str | None, *, tuning: bool) -> dict[str, object]:
+def measure(dataset: Path, folder: Path, encoder: str, pooling: Pooling | None, *, tuning: bool) -> dict[str, Any]:
     qrels = held_out(dataset, tuning=tuning)
     with opened(dataset, folder, encoder, pooling) as index:
         by_mode = {mode: scores(index, dataset, qrels, mode) for mode in MODES}
         stats = index.stats()
-    better = max(("dense", "lexical"), key=lambda mode: float(by_mode[mode].mean()))
+    better = max((by_mode["dense"], by_mode["lexical"]), key=lambda values: float(values.mean()))
     return {
         "dataset": dataset.name,
         "questions": "tuning" if tuning else "held out",
@@ -112,8 +114,8 @@ def measure(dataset: Path, folder: Path, encoder: str, pooling: str | None, *, t
         "documents": stats.documents,
         "passages": stats.passages,
         "ndcg@10": {mode: round(float(values.mean()), 4) for mode, values in by_mode.items()},
-        "hybrid_minus_better": round(float((by_mode["hybrid"] - by_mode[better]).mean()), 4),
-        "interval": interval(by_mode["hybrid"] - by_mode[better]),
+        "hybrid_minus_better": round(float((by_mode["hybrid"] - better).mean()), 4),
+        "interval": interval(by_mode["hybrid"] - better),
     }
 
 
@@ -135,7 +137,7 @@ def main() -> None:
             )
             rows.append(row)
             print(json.dumps(row, ensure_ascii=False), flush=True)
-    means = {mode: round(float(np.mean([row["ndcg@10"][mode] for row in rows])), 4) for mode in MODES}  # type: ignore[index]
+    means = {mode: round(float(np.mean([row["ndcg@10"][mode] for row in rows])), 4) for mode in MODES}
     print(json.dumps({"mean": means}))
     if not arguments.tuning and arguments.dataset is None:
         print(write("quality", {"encoder": arguments.encoder, "runs": rows, "mean": means}))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from yusa.storage.view import Allowed, FilterCache, View
 
 Mode = Literal["dense", "lexical", "hybrid"]
-MODES: Final = ("dense", "lexical", "hybrid")
+MODES: Final[tuple[Mode, ...]] = ("dense", "lexical", "hybrid")
 CHOICES: Final = ("mode", "weight", "rerank", "rerank_depth")
 """What tuning may choose for an index."""
 MAX_RESULTS: Final = 10_000

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from yusa.search.ranking import DEFAULT_WEIGHT
 from yusa.search.rerank import DEFAULT_DEPTH
-from yusa.search.searcher import CHOICES
+from yusa.search.searcher import CHOICES, Mode
 
 DEFAULT_TOP_K: Final = 100
 _NAMED: Final = ("encoder", "pooling", "rerank", "rerank_depth", "where", "top_k")
@@ -24,7 +24,7 @@ class Setting:
         rerank: a cross-encoder's name, None for none; `rerank_depth` is None then, too.
     """
 
-    mode: str = "hybrid"
+    mode: Mode = "hybrid"
     weight: float | None = None
     rerank: str | None = None
     rerank_depth: int | None = None
@@ -44,7 +44,7 @@ class Setting:
 
 def grid(
     *,
-    modes: Sequence[str] = ("hybrid",),
+    modes: Sequence[Mode] = ("hybrid",),
     weights: Sequence[float] = (DEFAULT_WEIGHT,),
     reranks: Sequence[str | None] = (None,),
     depths: Sequence[int] = (DEFAULT_DEPTH,),

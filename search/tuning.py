@@ -20,6 +20,7 @@ from yusa.search.datasets import Dataset
 from yusa.search.evaluation import SearchFunction, ask
 from yusa.search.metrics import default_metrics, measure
 from yusa.search.ranking import DEFAULT_WEIGHT
+from yusa.search.searcher import Mode
 from yusa.search.setting import DEFAULT_TOP_K, Setting, grid
 from yusa.search.significance import Difference, Interval, difference, interval
 
@@ -75,7 +76,7 @@ class Tuning:
         }
 
 
-def candidates(modes: Iterable[str], rerank: str | None = None, *, top_k: int = DEFAULT_TOP_K) -> list[Setting]:
+def candidates(modes: Iterable[Mode], rerank: str | None = None, *, top_k: int = DEFAULT_TOP_K) -> list[Setting]:
     """The untuned default, then every mode, "hybrid" with every weight; with a reranker each mode at every depth, too.
 
     Reranked settings have the default weight only: which candidates a reranker sees depends little on it, and each of

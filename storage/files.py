@@ -16,7 +16,7 @@ SEGMENTS: Final = "segments"
 _REMEMBERED: Final = 1000
 _BLOCK: Final = 1 << 20
 
-Sink = Callable[[bytes], int]
+Sink = Callable[[bytes | memoryview], int]
 
 
 class DamagedFileError(Exception):
@@ -49,7 +49,7 @@ def write_file(path: Path, produce: Callable[[Sink], None]) -> FileSum:
     try:
         with temporary.open("wb") as file:
 
-            def sink(block: bytes) -> int:
+            def sink(block: bytes | memoryview) -> int:
                 nonlocal size
                 digest.update(block)
                 size += len(block)

@@ -40,7 +40,7 @@ def pack(block: Block) -> bytes:
     """A block as a row of the database holds it."""
     pieces: list[bytes] = []
 
-    def sink(piece: bytes) -> int:
+    def sink(piece: bytes | memoryview) -> int:
         pieces.append(bytes(piece))
         return len(piece)
 

@@ -191,7 +191,7 @@ def save(block: Block, sink: Sink) -> None:
     sink(len(head).to_bytes(8, "little"))
     sink(head)
     for name in names:
-        sink(memoryview(arrays[name]).cast("B") if len(arrays[name]) else b"")  # type: ignore[arg-type]
+        sink(arrays[name].data.cast("B") if len(arrays[name]) else b"")
 
 
 def load(data: bytes | mmap.mmap, name: str) -> Block:

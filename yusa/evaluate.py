@@ -41,7 +41,7 @@ def search_function(index: Index, where: Filter | None = None, *, snippets: bool
         return index.search_many(
             questions,
             top_k=setting.top_k,
-            mode=setting.mode,  # type: ignore[arg-type]
+            mode=setting.mode,
             where=where,
             weight=setting.weight,
             rerank=setting.rerank,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from yusa.errors import UsageError
 from yusa.service.cli import options
@@ -133,7 +133,7 @@ class _Session:
 
         if argument not in MODES:
             raise UsageError(f":mode wants one of {', '.join(MODES)}; got {argument!r}")
-        self.mode = cast("Mode", argument)
+        self.mode = argument
 
     def _set_where(self, argument: str) -> None:
         from yusa.search.where import parse

@@ -12,6 +12,7 @@ from yusa.service.cli.console import clean, console, print_json, say, working
 
 if TYPE_CHECKING:
     from yusa.search.datasets import Dataset
+    from yusa.search.searcher import Mode
     from yusa.search.setting import Setting
     from yusa.search.tuning import Tuning
 
@@ -35,7 +36,7 @@ def tune(
     index_path: Path,
     split: str | None,
     folds: int,
-    modes: tuple[str, ...] | None,
+    modes: tuple[Mode, ...] | None,
     rerank: str | None,
     device: str | None,
     dry_run: bool,

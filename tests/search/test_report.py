@@ -18,6 +18,7 @@ from yusa.search.datasets import Dataset
 from yusa.search.evaluation import Run, compare, evaluate
 from yusa.search.hit import Hit, PassageRef
 from yusa.search.report import render
+from yusa.search.searcher import Mode
 from yusa.search.setting import Setting
 
 EVIL = "<script>alert('비')</script>&\""
@@ -42,7 +43,7 @@ def search(questions: Sequence[str], setting: Setting) -> list[list[Hit]]:
     ]
 
 
-def runs(*modes: str, top_k: int = 100) -> list[Run]:
+def runs(*modes: Mode, top_k: int = 100) -> list[Run]:
     return [evaluate(search, DATASET, Setting(mode, encoder=EVIL, top_k=top_k)) for mode in modes]
 
 

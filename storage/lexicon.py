@@ -268,7 +268,8 @@ class Lexicon:
     def _advance(self, connection: Connection, state: State, snapshot: Snapshot, old: _Loaded | None) -> _Loaded:
         segments = read_segments(connection, state.encoding_id)
         start, end = reach(segments) + 1, state.next_vector_id - 1
-        if old is not None and (old.encoding_id != state.encoding_id or old.first > start or old.last > end):
+        if old is not None and (old.encoding_id != state.encoding_id or old.keywords.sequence > snapshot.sequence):
+            # What is newer may lack what was deleted since.
             old = None
         mapped = {segment.id: self._mapped(connection, state, segment, old) for segment in segments if segment.count}
         tail = [_beyond(block, start) for block in old.tail] if old else []

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -284,8 +285,9 @@ class View:
             raise StorageError(f"there is no vector {missing} in the index at sequence {self.sequence}; search again")
         return rows.astype(np.float32)[inverse].reshape(len(wanted), self._settings.dimension)
 
-    @property
+    @cached_property
     def _keywords(self) -> Keywords:
+        # Once: asked again after a newer commit, the lexicon may cut the same passages into other blocks.
         return self._lexicon.at(self._connection, self._state, self._snapshot)
 
     def _scores(self, query: Mapping[str, float]) -> list[Scores]:

@@ -6,14 +6,19 @@ import contextlib
 import hashlib
 import json
 import platform
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yusa.encoder.base import Fingerprint, SentenceEncoder
+import numpy as np
+from numpy.typing import NDArray
+
+from yusa.encoder.base import EncodeProgress, Fingerprint, SentenceEncoder
 from yusa.errors import EncoderMismatchError
 
 if TYPE_CHECKING:
-    from yusa.storage import Settings
+    from yusa.storage import Settings, Store
 
 MINIMUM_COSINE = 0.999
 
@@ -72,3 +77,57 @@ def _remember(mark: Path) -> None:
     with contextlib.suppress(OSError):
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
+
+
+class CheckedEncoder:
+    """The index's encoder: loaded on first use, by one thread, and then compared with the index."""
+
+    def __init__(self, store: Store, load: Callable[[], SentenceEncoder]) -> None:
+        self._store = store
+        self._load = load
+        self._lock = threading.Lock()
+        self._loaded: SentenceEncoder | None = None
+
+    @property
+    def loaded(self) -> SentenceEncoder:
+        if self._loaded is None:
+            with self._lock:
+                if self._loaded is None:
+                    self._loaded = self._check(self._load())
+        return self._loaded
+
+    def _check(self, encoder: SentenceEncoder) -> SentenceEncoder:
+        from yusa.encoder.cache import cache_dir
+
+        require_same_encoder(encoder, self._store.settings, self._store.path)
+        require_same_vectors(encoder, self._store.settings, self._store.path, cache_dir())
+        return encoder
+
+    @property
+    def name(self) -> str:
+        return self._store.settings.encoder
+
+    @property
+    def dimension(self) -> int:
+        return self._store.settings.dimension
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint.from_dict(dict(self._store.settings.fingerprint))
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        return self.loaded.provenance
+
+    @property
+    def document_budget(self) -> int:
+        return self.loaded.document_budget
+
+    def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        return self.loaded.token_starts(texts)
+
+    def encode_documents(self, texts: Sequence[str], *, progress: EncodeProgress | None = None) -> NDArray[np.float32]:
+        return self.loaded.encode_documents(texts, progress=progress)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.loaded.encode_queries(texts)

@@ -10,12 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from unicodedata import normalize
 
-import numpy as np
-from numpy.typing import NDArray
-
-from yusa.encoder.base import EncodeProgress, Fingerprint, Pooling, SentenceEncoder
+from yusa.encoder.base import Pooling, SentenceEncoder
 from yusa.errors import DocumentNotFoundError, EncoderError, UsageError
-from yusa.identity import require_same_encoder, require_same_vectors
+from yusa.identity import CheckedEncoder, require_same_encoder
 from yusa.indexer import Progress, Report, Source, documents_source, run
 from yusa.indexer.prepare import encoded_document
 from yusa.search.rerank import Reranker
@@ -159,7 +156,7 @@ class Index:
 
     def __init__(self, store: Store, load: Callable[[], SentenceEncoder]) -> None:
         self._store = store
-        self._encoder = _CheckedEncoder(store, load)
+        self._encoder = CheckedEncoder(store, load)
         analyzer = load_analyzer(store.settings.analyzer)
         self._searcher = Searcher(store, lambda: self._encoder.loaded, analyzer, store.constraints)
         self._rerankers: dict[str, Reranker] = {}
@@ -478,57 +475,3 @@ def _sources(documents: Source | Sequence[Source] | Iterable[Document | Mapping[
     if isinstance(documents, list | tuple) and documents and all(isinstance(item, Source) for item in documents):
         return builtins.list(documents)
     return [documents_source(documents, name)]  # type: ignore[arg-type]
-
-
-class _CheckedEncoder:
-    """The index's encoder: loaded on first use, by one thread, and then compared with the index."""
-
-    def __init__(self, store: Store, load: Callable[[], SentenceEncoder]) -> None:
-        self._store = store
-        self._load = load
-        self._lock = threading.Lock()
-        self._loaded: SentenceEncoder | None = None
-
-    @property
-    def loaded(self) -> SentenceEncoder:
-        if self._loaded is None:
-            with self._lock:
-                if self._loaded is None:
-                    self._loaded = self._check(self._load())
-        return self._loaded
-
-    def _check(self, encoder: SentenceEncoder) -> SentenceEncoder:
-        from yusa.encoder.cache import cache_dir
-
-        require_same_encoder(encoder, self._store.settings, self._store.path)
-        require_same_vectors(encoder, self._store.settings, self._store.path, cache_dir())
-        return encoder
-
-    @property
-    def name(self) -> str:
-        return self._store.settings.encoder
-
-    @property
-    def dimension(self) -> int:
-        return self._store.settings.dimension
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        return Fingerprint.from_dict(dict(self._store.settings.fingerprint))
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        return self.loaded.provenance
-
-    @property
-    def document_budget(self) -> int:
-        return self.loaded.document_budget
-
-    def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        return self.loaded.token_starts(texts)
-
-    def encode_documents(self, texts: Sequence[str], *, progress: EncodeProgress | None = None) -> NDArray[np.float32]:
-        return self.loaded.encode_documents(texts, progress=progress)
-
-    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self.loaded.encode_queries(texts)

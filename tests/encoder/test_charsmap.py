@@ -23,6 +23,19 @@ def test_every_key_is_replaced_and_nothing_else(replacements: dict[str, str], re
             assert normalizer.normalize_str(character) == replacements.get(character, character)
 
 
+def test_nodes_do_not_lend_each_other_their_children() -> None:
+    keys = ["0", "@", "A", "B", "Ã", "Ð", "ࠚ", "၀", "\U00039054"]
+    assert normalizers.Precompiled(charsmap(dict.fromkeys(keys, ""))).normalize_str("Ô") == "Ô"
+
+
+def test_a_map_of_thousands_replaces_its_keys_alone() -> None:
+    replacements = {chr(code): "x" for code in range(0x80, 0xD800, 11)}
+    normalizer = normalizers.Precompiled(charsmap(replacements))
+    # Marks join the character before them; alone they are looked up like every other.
+    wrong = [c for c in map(chr, range(1, 0xD800)) if normalizer.normalize_str(c) != replacements.get(c, c)]
+    assert wrong == []
+
+
 def test_keys_that_begin_alike() -> None:
     normalizer = normalizers.Precompiled(charsmap({"a": "1", "가": "x", "각": "", "😀": "yz"}))
     assert normalizer.normalize_str("ab 가각갂 😀") == "1b x갂 yz"

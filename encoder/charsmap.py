@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 _HAS_VALUE = 1 << 8
 _IS_VALUE = 1 << 31
+_SEARCHED = 256
 
 
 def charsmap(replacements: Mapping[str, str]) -> bytes:
@@ -60,7 +61,8 @@ class _Units:
     def _base(self, labels: list[int]) -> int:
         while self._first_free in self._used:
             self._first_free += 1
-        candidate = self._first_free
+        # Only the last units: before them most bases are taken though units are free. (darts-clone searches so, too.)
+        candidate = max(self._first_free, len(self.array) - _SEARCHED)
         while True:
             base = candidate ^ labels[0]
             # Two nodes of one base would lend each other their children.

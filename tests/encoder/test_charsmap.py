@@ -29,10 +29,9 @@ def test_nodes_do_not_lend_each_other_their_children() -> None:
 
 
 def test_a_map_of_thousands_replaces_its_keys_alone() -> None:
-    replacements = {chr(code): "x" for code in range(0x80, 0xD800, 11)}
+    replacements = {chr(code): "x" for code in range(0x80, 0x3000, 3)}
     normalizer = normalizers.Precompiled(charsmap(replacements))
-    # Marks join the character before them; alone they are looked up like every other.
-    wrong = [c for c in map(chr, range(1, 0xD800)) if normalizer.normalize_str(c) != replacements.get(c, c)]
+    wrong = [c for c in map(chr, range(1, 0x3000)) if normalizer.normalize_str(c) != replacements.get(c, c)]
     assert wrong == []
 
 

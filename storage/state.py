@@ -13,6 +13,7 @@ from sqlalchemy import delete as delete_from
 
 from yusa.storage import tables as t
 from yusa.storage.files import FileSum
+from yusa.storage.settings import Settings
 
 LOG_ROWS: Final = 1000
 
@@ -22,7 +23,10 @@ class State:
     """Where an index stands, as of one commit.
 
     Attributes:
+        encoding_id: the encoding that searches are answered from.
         deletions_from: `deletion` is complete for every change after this sequence.
+        building_id: the encoding that a reindex is making beside it.
+        previous_id: the encoding that a rollback leads back to.
     """
 
     format_version: int
@@ -33,6 +37,13 @@ class State:
     next_key: int
     next_vector_id: int
     next_segment: int
+    building_id: int | None = None
+    previous_id: int | None = None
+
+    @property
+    def encodings(self) -> list[int]:
+        """Every encoding whose passages are kept."""
+        return [id for id in (self.encoding_id, self.building_id, self.previous_id) if id is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +74,14 @@ _STATE = select(
     t.state.c.next_key,
     t.state.c.next_vector_id,
     t.state.c.next_segment,
+    t.state.c.building_id,
+    t.state.c.previous_id,
 )
 
 
 def read_state(connection: Connection) -> State:
     """The state as a transaction sees it."""
-    return State(*connection.execute(_STATE).one())
+    return State(**connection.execute(_STATE).one()._asdict())
 
 
 def write_state(connection: Connection, state: State, kind: str, counts: Mapping[str, int]) -> None:
@@ -81,6 +94,8 @@ def write_state(connection: Connection, state: State, kind: str, counts: Mapping
             next_key=state.next_key,
             next_vector_id=state.next_vector_id,
             next_segment=state.next_segment,
+            building_id=state.building_id,
+            previous_id=state.previous_id,
         )
     )
     connection.execute(
@@ -94,12 +109,21 @@ def write_state(connection: Connection, state: State, kind: str, counts: Mapping
     connection.execute(delete_from(t.log).where(t.log.c.sequence <= state.sequence - LOG_ROWS))
 
 
+def read_settings(connection: Connection, encoding_id: int) -> Settings:
+    """What an encoding was made with."""
+    columns = select(t.encoding.c.settings, t.encoding.c.probe_vectors)
+    return Settings.from_row(*connection.execute(columns.where(t.encoding.c.id == encoding_id)).one())
+
+
 def read_segments(connection: Connection, encoding_id: int) -> list[Segment]:
     """The current segments of an encoding, by their ranges."""
     dead = (
         select(func.count())
         .select_from(t.deletion)
-        .where(t.deletion.c.vector_id.between(t.segment.c.first_id, t.segment.c.last_id))
+        .where(
+            t.deletion.c.vector_id.between(t.segment.c.first_id, t.segment.c.last_id),
+            t.deletion.c.encoding_id == encoding_id,
+        )
         .scalar_subquery()
     )
     rows = connection.execute(

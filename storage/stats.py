@@ -11,7 +11,7 @@ from yusa.storage import files
 from yusa.storage import tables as t
 from yusa.storage.database import DATABASE
 from yusa.storage.settings import Settings
-from yusa.storage.state import reach, read_segments, read_state
+from yusa.storage.state import reach, read_segments, read_settings, read_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,7 @@ def read_stats(directory: Path, connection: Connection) -> Stats:
     """Stats as of the commit that a read transaction sees."""
     state = read_state(connection)
     segments = read_segments(connection, state.encoding_id)
-    settings = Settings.from_row(
-        *connection.execute(
-            select(t.encoding.c.settings, t.encoding.c.probe_vectors).where(t.encoding.c.id == state.encoding_id)
-        ).one()
-    )
+    settings = read_settings(connection, state.encoding_id)
     page_size, pages, free = (
         int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
         for name in ("page_size", "page_count", "freelist_count")

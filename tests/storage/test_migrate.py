@@ -41,11 +41,11 @@ def test_the_revisions_make_the_tables(tmp_path: Path) -> None:
     made.dispose()
 
 
-_THIRD = """
+_NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 def upgrade() -> None:
     op.add_column("document", sa.Column("language", sa.Text))
     op.execute("UPDATE document SET language = 'ko'")
@@ -56,7 +56,7 @@ def upgrade() -> None:
 def _scripts(directory: Path, fail: str = "pass") -> Path:
     scripts = directory / f"scripts {len(list(directory.iterdir()))}"
     shutil.copytree(Path(tables.__file__).parent / "migrations", scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0003_language.py").write_text(_THIRD.replace("FAIL", fail), encoding="utf-8")
+    (scripts / "versions" / "0004_language.py").write_text(_NEXT.replace("FAIL", fail), encoding="utf-8")
     return scripts
 
 
@@ -64,19 +64,19 @@ def test_migration_is_one_transaction_after_a_backup(tmp_path: Path) -> None:
     store = filled(tmp_path / "index", range(10))
     store.close()
     with pytest.raises(ZeroDivisionError):
-        migrate(store.path, scripts=_scripts(tmp_path, "1 / 0"), target=3)
+        migrate(store.path, scripts=_scripts(tmp_path, "1 / 0"), target=4)
     check_against(store, _model(range(10)))
     store.close()
-    saved = migrate(store.path, scripts=_scripts(tmp_path), target=3)
-    assert saved == store.path / "index.db.format-2"
-    assert migrate(store.path, scripts=_scripts(tmp_path), target=3) is None
+    saved = migrate(store.path, scripts=_scripts(tmp_path), target=4)
+    assert saved == store.path / "index.db.format-3"
+    assert migrate(store.path, scripts=_scripts(tmp_path), target=4) is None
     engine = writer_engine(store.path)
     with engine.begin() as connection:
         assert "language" in {column["name"] for column in inspect(connection).get_columns("document")}
-        assert connection.exec_driver_sql("SELECT format_version FROM state").scalar_one() == 3
+        assert connection.exec_driver_sql("SELECT format_version FROM state").scalar_one() == 4
         assert connection.exec_driver_sql("SELECT count(*) FROM document WHERE language = 'ko'").scalar_one() == 10
     engine.dispose()
-    with pytest.raises(IndexFormatError, match="format 3"):
+    with pytest.raises(IndexFormatError, match="format 4"):
         open_store(store.path)
     (tmp_path / "old").mkdir()
     shutil.copy(saved, tmp_path / "old" / "index.db")

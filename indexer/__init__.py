@@ -1,7 +1,7 @@
 """Documents in: sources and readers, and the pipeline from a file to a commit."""
 
 from yusa.indexer.paths import read
-from yusa.indexer.reindex import ReindexReport, reindex
+from yusa.indexer.reindexing import ReindexReport, reindex
 from yusa.indexer.results import Progress, Rejected, Report, Row, Skipped
 from yusa.indexer.run import run
 from yusa.indexer.source import Source, documents_source

@@ -137,7 +137,15 @@ class Searcher:
             return [bare_hits(page, shown, offset=offset) for page in pages]
         rows = [None] * len(parsed) if vectors is None else list(vectors)
         return [
-            hits_of(page, shown, query.text, row, self._analyzer, encoder and encoder.encode_documents, offset=offset)
+            hits_of(
+                page,
+                shown,
+                query.text,
+                row,
+                self._analyzer,
+                None if encoder is None else encoder.encode_documents,
+                offset=offset,
+            )
             for page, query, row in zip(pages, parsed, rows, strict=True)
         ]
 

@@ -118,8 +118,9 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 
 def _require_known(file: Path, connection: sqlite3.Connection) -> None:
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    rows = connection.execute("SELECT format_version FROM state").fetchall() if t.state.name in tables else []
+    columns = {row[1] for row in connection.execute(f"PRAGMA table_info({t.state.name})")}
+    known = t.state.c.format_version.name in columns
+    rows = connection.execute("SELECT format_version FROM state").fetchall() if known else []
     if not rows:
         raise IndexFormatError(f"{file} is no backup of an index. Check the path.")
     if rows[0][0] > t.FORMAT_VERSION:

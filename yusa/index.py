@@ -356,8 +356,9 @@ class Index:
         same call goes on. The encoding that was current is kept for `rollback` until the next reindex, or `discard`.
 
         Args:
-            encoder: as for `create`; the index's own if only passages are to be cut anew.
-            passage_tokens, overlap: as they are, if not given.
+            encoder: as for `create`; the index's own if only its options or the passages are to be others.
+            passage_tokens: as it is, if not given.
+            overlap: as it is, if not given, and at most an eighth of the passage.
             stop: set it to finish the window in flight and return without switching.
 
         Raises:
@@ -367,13 +368,14 @@ class Index:
         """
         now = self.settings
         tokens = now.passage_tokens if passage_tokens is None else passage_tokens
-        shared = min(now.overlap, tokens // 8) if overlap is None and passage_tokens is not None else overlap
-        shared = now.overlap if shared is None else shared
+        shared = min(now.overlap, tokens // 8) if overlap is None else overlap
         require_cut(tokens, shared)
-        if encoder is None:
-            loaded = self.encoder
+        options = {"pooling": pooling, "max_length": max_length, "prompts": prompts, "device": device}
+        given = {name: value for name, value in options.items() if value is not None}
+        if encoder is not None:
+            loaded = load_encoder(encoder, **given)
         else:
-            loaded = load_encoder(encoder, pooling=pooling, max_length=max_length, prompts=prompts, device=device)
+            loaded = load_encoder(now.encoder, **{**now.encoder_options, **given}) if given else self.encoder
         settings = settings_for(
             loaded,
             passage_tokens=tokens,

@@ -126,7 +126,7 @@ class Searcher:
                 ranking = self._ranking(view, query, vector, allowed, first, mode=mode, floor=floor, weight=share)
                 found = candidates(view, ranking, max(wanted, depth), passages=passages, collapse=collapse)
                 pages.append(found if reranker else found[offset:])
-            shown = Shown.read(view, pages, context=context)
+            shown = Shown.read(view, pages, tree, context=context)
         # After it, like all work of models.
         if reranker:
             pages = [
@@ -188,7 +188,7 @@ class Searcher:
             vector = _mean(view.vectors([one.vector_id for one in own]))
             ranking = DenseRanking(view, vector, None if tree is None else view.allowed(tree))
             page = candidates(view, ranking, offset + top_k, passages=passages, without=row.key)[offset:]
-            shown = Shown.read(view, [page])
+            shown = Shown.read(view, [page], tree)
         text = " ".join(row.document.text[one.start : one.end] for one in own)
         return hits_of(page, shown, f"{row.document.title or ''} {text}", None, self._analyzer, None, offset=offset)
 
@@ -211,7 +211,7 @@ class Searcher:
         with self._encoded(encode) as (view, (text, vectors)):
             ranking = DenseRanking(view, _mean(vectors), None if tree is None else view.allowed(tree))
             page = candidates(view, ranking, offset + top_k, passages=passages)[offset:]
-            shown = Shown.read(view, [page])
+            shown = Shown.read(view, [page], tree)
         return hits_of(page, shown, text, None, self._analyzer, None, offset=offset)
 
     def facets(

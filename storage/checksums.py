@@ -36,6 +36,11 @@ def document_checksum(
     return zlib.crc32(text.encode(), zlib.crc32(b"".join(hashes), zlib.crc32(head)))
 
 
+def encoding_checksum(id: int, settings: str, probe_vectors: bytes) -> int:
+    """The checksum of a row of `encoding`; how far it has reached changes and is left out."""
+    return zlib.crc32(probe_vectors, zlib.crc32(f"{id}\0{settings}".encode()))
+
+
 def passage_checksum(
     vector_id: int, document: int, encoding_id: int, ordinal: int, start: int, end: int, vector: bytes
 ) -> int:

@@ -154,6 +154,11 @@ def _engine(uri: str, pragmas: tuple[str, ...], begin: str, *, pooled: bool) -> 
         try:
             for pragma in pragmas:
                 connection.execute(f"PRAGMA {pragma}")
+        except UnicodeDecodeError:
+            connection.close()
+            error = sqlite3.DatabaseError("the schema is no text")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error from None
         except BaseException:
             connection.close()
             raise

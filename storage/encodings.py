@@ -20,7 +20,7 @@ from yusa.storage.publish import Publisher
 from yusa.storage.records import Reencoded, Unencoded
 from yusa.storage.rows import passage_rows
 from yusa.storage.settings import Settings
-from yusa.storage.state import State, read_settings, read_state, write_state
+from yusa.storage.state import State, insert_settings, read_settings, read_state, write_state
 from yusa.storage.vectors import packed
 
 _DROPPED = -1
@@ -153,7 +153,7 @@ def begin(connection: Connection, settings: Settings) -> Settings:
         if state.previous_id is not None and read_settings(connection, state.previous_id).same_encoding(settings):
             return _go_back(connection, state)
         number = int(connection.execute(select(func.max(t.encoding.c.id))).scalar_one()) + 1
-        connection.execute(insert(t.encoding).values(id=number, reached=0, **settings.to_row()))
+        insert_settings(connection, number, settings)
         after = replace(state, sequence=state.sequence + 1, building_id=number, previous_id=None)
         write_state(connection, after, "begin encoding", {})
     return settings

@@ -129,11 +129,14 @@ def tail_blocks(
     for low, high, data in rows:
         try:
             block = unpack_block(data, f"the block of postings from {low} on")
+            if len(block.ids) and not low <= block.ids[0] <= block.ids[-1] <= high:
+                raise DamagedFileError(f"the block of postings from {low} on holds others than it says")
         except DamagedFileError as error:
             _log.warning("%s; its terms are taken from the texts", error)
             continue
         if low > covered + 1:
             blocks.append((analyzed(connection, encoding_id, source, range(covered + 1, low)), None))
+            covered = low - 1
         inside = (block.ids > covered) & (block.ids <= last)
         blocks.append((block, None if inside.all() else inside))
         covered = high

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from yusa.storage import tables as t
+from yusa.storage.checksums import damaged, encoding_checksum
 from yusa.storage.files import FileSum
 from yusa.storage.settings import Settings
 
@@ -110,9 +111,23 @@ def write_state(connection: Connection, state: State, kind: str, counts: Mapping
 
 
 def read_settings(connection: Connection, encoding_id: int) -> Settings:
-    """What an encoding was made with."""
-    columns = select(t.encoding.c.settings, t.encoding.c.probe_vectors)
-    return Settings.from_row(*connection.execute(columns.where(t.encoding.c.id == encoding_id)).one())
+    """What an encoding was made with.
+
+    Raises:
+        IndexFormatError: it is not what was written.
+    """
+    columns = select(t.encoding.c.settings, t.encoding.c.probe_vectors, t.encoding.c.checksum)
+    row = connection.execute(columns.where(t.encoding.c.id == encoding_id)).one_or_none()
+    if row is None or row.checksum != encoding_checksum(encoding_id, row.settings, row.probe_vectors):
+        raise damaged(connection, f"encoding {encoding_id}")
+    return Settings.from_row(row.settings, row.probe_vectors)
+
+
+def insert_settings(connection: Connection, encoding_id: int, settings: Settings) -> None:
+    """Store what a new encoding is made with."""
+    row = settings.to_row()
+    checksum = encoding_checksum(encoding_id, **row)
+    connection.execute(insert(t.encoding).values(id=encoding_id, reached=0, checksum=checksum, **row))
 
 
 def read_segments(connection: Connection, encoding_id: int) -> list[Segment]:

@@ -27,7 +27,7 @@ from yusa.storage.postings import TermSource
 from yusa.storage.publish import Publisher
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshots
-from yusa.storage.state import State, read_settings, read_state, write_state
+from yusa.storage.state import State, insert_settings, read_settings, read_state, write_state
 from yusa.storage.stats import Stats, read_stats
 from yusa.storage.verify import VerifyReport, verify
 from yusa.storage.view import FilterCache, View
@@ -353,7 +353,7 @@ class Store:
 
 def _fill(connection: Connection, settings: Settings) -> None:
     t.metadata.create_all(connection, checkfirst=False)
-    connection.execute(insert(t.encoding).values(id=1, **settings.to_row()))
+    insert_settings(connection, 1, settings)
     connection.execute(
         insert(t.state).values(
             id=1,

@@ -60,6 +60,7 @@ encoding = Table(
     Column("probe_vectors", LargeBinary, nullable=False),
     # Documents of keys up to this one have their passages of the encoding; the current one has those of all.
     Column("reached", BigInteger, nullable=False, server_default=text("0")),
+    Column("checksum", BigInteger, nullable=False, server_default=text("0")),
 )
 
 # The choice that tuning made, as JSON: one for each encoding, because another encoder wants another weight.

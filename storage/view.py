@@ -24,6 +24,7 @@ from yusa.storage.filter_sql import compile_filter
 from yusa.storage.filters import Filter
 from yusa.storage.lexicon import Lexicon
 from yusa.storage.lookup import held, source_ids, storable
+from yusa.storage.matching import passes
 from yusa.storage.parts import Flags, Ids
 from yusa.storage.ranking import Scores, best, exact_scores, gather, scan
 from yusa.storage.records import Document, DocumentRow, Json, Known, PassageRow
@@ -262,7 +263,23 @@ class View:
         rows: dict[int, DocumentRow] = {}
         for chunk in chunks(wanted):
             rows |= self._documents(_DOCUMENTS.where(t.document.c.key.in_(chunk)))
+        missing = [key for key in wanted if key not in rows]
+        if missing and any(
+            np.isin(part.owners if part.live is None else part.owners[part.live], missing).any()
+            for part in self._snapshot.parts
+        ):
+            raise damaged(self._connection, "a document, which is not there,")
         return rows
+
+    def require_passing(self, tree: Filter, rows: Iterable[DocumentRow]) -> None:
+        """Compare what a filter let pass with the documents themselves.
+
+        Raises:
+            IndexFormatError: one does not pass: the index over metadata is damaged.
+        """
+        for row in rows:
+            if not passes(tree, row):
+                raise damaged(self._connection, f"the filterable values of document {row.document.id!r}")
 
     def get(self, id: str) -> DocumentRow | None:
         """The document of an id."""

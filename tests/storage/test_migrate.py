@@ -86,18 +86,23 @@ def test_migration_is_one_transaction_after_a_backup(tmp_path: Path) -> None:
     old.close()
 
 
-def _first_format(directory: Path) -> Path:
-    """What the version of format 1 wrote: d0 to d59 of two passages and a title, d1 and d2 deleted, d3 replaced."""
-    with zipfile.ZipFile(Path(__file__).parent / "fixtures" / "format-1.zip") as archive:
+def _stored(directory: Path, number: int) -> tuple[Path, dict[str, Entry]]:
+    """What the version of a format wrote: d0 to d59 of two passages and a title, d1 and d2 deleted, d3 replaced."""
+    with zipfile.ZipFile(Path(__file__).parent / "fixtures" / f"format-{number}.zip") as archive:
         archive.extractall(directory / "index")
-    return directory / "index"
-
-
-def test_an_index_of_format_1_is_searched_and_its_writer_makes_the_postings(tmp_path: Path, small_tail: int) -> None:
-    path = _first_format(tmp_path)
     model = {entry.document.id: entry for entry in make_entries(range(60), passages=2, title="제목")}
     model["d3"] = make_entry("d3", metadata={"number": 3})
     del model["d1"], model["d2"]
+    return directory / "index", model
+
+
+def test_every_format_is_stored() -> None:
+    stored = {path.name for path in (Path(__file__).parent / "fixtures").iterdir()}
+    assert stored == {f"format-{number}.zip" for number in range(1, tables.FORMAT_VERSION + 1)}
+
+
+def test_an_index_of_format_1_is_searched_and_its_writer_makes_the_postings(tmp_path: Path, small_tail: int) -> None:
+    path, model = _stored(tmp_path, 1)
     store = open_store(path)
     assert (path / "index.db.format-1").is_file()
     check_against(store, model)
@@ -112,4 +117,23 @@ def test_an_index_of_format_1_is_searched_and_its_writer_makes_the_postings(tmp_
             pass
     assert store.verify(deep=True).ok
     check_against(store, model)
+    store.close()
+
+
+@pytest.mark.parametrize("number", range(2, tables.FORMAT_VERSION + 1))
+def test_an_index_of_a_format_with_postings_is_whole_at_once(tmp_path: Path, small_tail: int, number: int) -> None:
+    path, model = _stored(tmp_path, number)
+    store = open_store(path)
+    assert (path / f"index.db.format-{number}").is_file() == (number < tables.FORMAT_VERSION)
+    check_against(store, model)
+    assert store.verify(deep=True).ok
+    assert store.stats().format_version == tables.FORMAT_VERSION
+    with store.read() as view:
+        assert view.tuned() == {"mode": "dense"}
+    with store.write() as writer:
+        writer.put(make_entries(range(100, 160)))
+        writer.delete(["d9"])
+    del model["d9"]
+    check_against(store, model | _model(range(100, 160)))
+    assert store.verify(deep=True).ok
     store.close()

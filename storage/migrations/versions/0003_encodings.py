@@ -24,9 +24,10 @@ def upgrade() -> None:
     op.add_column("state", sa.Column("previous_id", sa.Integer))
     op.add_column("encoding", sa.Column("reached", sa.BigInteger, nullable=False, server_default=sa.text("0")))
     op.add_column("deletion", sa.Column("encoding_id", sa.Integer, nullable=False, server_default=sa.text("1")))
-    for table in ("document", "passage"):
+    for table in ("encoding", "document", "passage"):
         op.add_column(table, sa.Column("checksum", sa.BigInteger, nullable=False, server_default=sa.text("0")))
     connection = op.get_bind()
+    _fill(connection, "encoding", "id", "SELECT id, settings, probe_vectors FROM encoding", _encoding)
     _fill(
         connection,
         "document",
@@ -53,6 +54,11 @@ def _fill(connection: sa.Connection, table: str, key: str, columns: str, checksu
             [{"key": row[0], "checksum": checksum(row)} for row in rows],
         )
         after = rows[-1][0]
+
+
+def _encoding(row: sa.Row[Any]) -> int:
+    id, settings, probe_vectors = tuple(row)
+    return zlib.crc32(bytes(probe_vectors), zlib.crc32(f"{id}\0{settings}".encode()))
 
 
 def _document(row: sa.Row[Any]) -> int:

@@ -86,6 +86,14 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it, durably; one that is there is left as it is."""
+    missing = [folder for folder in (directory.absolute(), *directory.absolute().parents) if not folder.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        sync_directory(folder.parent)
+
+
 def sweep(directory: Path, keep: set[str]) -> int:
     """Delete every file of `segments/` whose name is not in `keep`; how many were deleted.
 

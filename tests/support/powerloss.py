@@ -28,6 +28,9 @@ from yusa.storage import migrate as migrations
 from yusa.storage import store as stores
 
 FIXTURE = Path(__file__).parents[1] / "storage" / "fixtures" / "format-1.zip"
+INDEX = Path("new", "folder", "index")
+"""Neither folder is there before."""
+
 Model = dict[str, Entry]
 
 _TAIL = 25
@@ -68,6 +71,11 @@ def model_of(seed: int, number: int) -> Model:
     return kept | {entry.document.id: entry for entry in step.puts}
 
 
+def copy_path(root: Path, number: int) -> Path:
+    """Where the step of a backup puts it, in a folder that is not there before."""
+    return root / f"backup-{number}" / "copy"
+
+
 def old_model() -> Model:
     """What the index of format 1 holds."""
     model = {entry.document.id: entry for entry in make_entries(range(60), passages=2, title="제목")}
@@ -78,7 +86,7 @@ def old_model() -> Model:
 
 def follow(root: Path, seed: int, steps: int) -> None:
     """Take every step of the plan and mark it."""
-    index = root / "index"
+    index = root / INDEX
     for number in range(steps):
         step = step_of(seed, number)
         if step.kind == "create":
@@ -90,7 +98,7 @@ def follow(root: Path, seed: int, steps: int) -> None:
             if step.kind == "compact":
                 opened.compact()
             elif step.kind == "backup":
-                opened.backup(root / "backups" / str(number))
+                opened.backup(copy_path(root, number))
             else:
                 with opened.write() as writer:
                     writer.put(step.puts)
@@ -137,7 +145,6 @@ def record(root: Path, log: Path, seed: int, steps: int, weakening: str) -> None
 def prepare(root: Path) -> None:
     """What is there, and durable, before the plan begins."""
     root.mkdir()
-    (root / "backups").mkdir()
     with zipfile.ZipFile(FIXTURE) as archive:
         archive.extractall(root / "old")
 
@@ -187,18 +194,18 @@ class Trial:
     def _problems(self, left: Path, acknowledged: int) -> Iterator[str]:
         coming = step_of(self._seed, acknowledged + 1).kind
         if acknowledged < 0:
-            check_creation(left / "index")
+            check_creation(left / INDEX)
         else:
             after = [model_of(self._seed, number) for number in (acknowledged, acknowledged + 1)]
-            yield from check_index(left / "index", after)
+            yield from check_index(left / INDEX, after)
         if acknowledged in {0, 1}:
             yield from check_index(left / "old", [old_model()])
             if acknowledged == 1 and not (left / "old" / "index.db.format-1").exists():
                 yield "the old format's copy is lost"
         made = [number for number in range(acknowledged + 1) if step_of(self._seed, number).kind == "backup"]
         for number in made[-1:]:
-            yield from check_index(left / "backups" / str(number), [model_of(self._seed, number)])
-        begun = left / "backups" / str(acknowledged + 1)
+            yield from check_index(copy_path(left, number), [model_of(self._seed, number)])
+        begun = copy_path(left, acknowledged + 1)
         if coming == "backup" and begun.exists():
             yield from check_index(begun, [model_of(self._seed, acknowledged)])
 

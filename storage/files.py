@@ -148,6 +148,8 @@ class Verified:
         except OSError as error:
             raise DamagedFileError(f"{path.name} cannot be read ({error.strerror})") from error
         if digest.hexdigest() != expected.sha256:
+            # A disk that forgets changes no time: without this the file would go on being used.
+            self._remember(key, None)
             raise DamagedFileError(f"{path.name} does not have the checksum it was written with")
         self._remember(key, mark)
 
@@ -158,10 +160,12 @@ class Verified:
             return {}
         return values if isinstance(values, dict) else {}
 
-    def _remember(self, key: str, mark: list[object]) -> None:
+    def _remember(self, key: str, mark: list[object] | None) -> None:
+        """Note that a file is right, or (None) forget that it was."""
         values = self._load()
         values.pop(key, None)
-        values[key] = mark
+        if mark is not None:
+            values[key] = mark
         kept = dict(list(values.items())[-_REMEMBERED:])
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         try:

@@ -125,8 +125,8 @@ _IO = (
 _CORRUPT = "{path} is damaged ({error}). Run `yusa verify --deep` to see how far, and restore a backup."
 _NO_DATABASE = "{path} is not an index: it is no SQLite database. Check the path, or restore a backup."
 _CANNOT_OPEN = (
-    "{path} cannot be opened ({error}). Check that you may read the file; a database in use also needs index.db-shm "
-    "beside it to be readable or its directory to be writable."
+    "{path} cannot be opened ({error}). Check that you may read the file and that the disk is not full; a database in "
+    "use also needs index.db-shm beside it to be readable or its directory to be writable."
 )
 _MESSAGES: Final[dict[int, tuple[type[StorageError], str]]] = {
     sqlite3.SQLITE_FULL: (StorageError, _FULL),

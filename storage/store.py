@@ -17,7 +17,7 @@ from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
 from yusa.storage.database import DATABASE, checkpoint, translated, writer_engine
 from yusa.storage.encodings import NewEncoding, begin, begin_rollback, discard, drop_unused
-from yusa.storage.files import SEGMENTS, Verified, sync_directory
+from yusa.storage.files import SEGMENTS, Verified, make_directory, sync_directory
 from yusa.storage.lexicon import Lexicon
 from yusa.storage.lock import writer_lock
 from yusa.storage.migrate import migrate
@@ -96,10 +96,10 @@ class Store:
         analyzers(settings.analyzer)
         cls.require_free(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
         except OSError as error:
             raise StorageError(
-                f"{path} cannot be made ({error.strerror}). Check the path and its permissions."
+                f"{path} cannot be made ({error.strerror}). Check the path, its permissions and its disk."
             ) from error
         with writer_lock(path, wait=0.0), translated(path):
             engine = writer_engine(path, create=True)
@@ -110,8 +110,14 @@ class Store:
                     _fill(connection, settings)
             finally:
                 engine.dispose()
-            sync_directory(path)
-            sync_directory(path.absolute().parent)
+            try:
+                sync_directory(path)
+                sync_directory(path.absolute().parent)
+            except OSError as error:
+                raise StorageError(
+                    f"the index at {path} was made, but a power loss may take it again ({error.strerror}). Check the "
+                    "disk, delete the directory and create the index again."
+                ) from error
         return cls.open(path, analyzers)
 
     @classmethod
@@ -135,7 +141,7 @@ class Store:
                     f"{path} is a file. Give the path of a directory that is not there yet."
                 ) from None
             raise StorageError(
-                f"{path} cannot be made ({error.strerror}). Check the path and its permissions."
+                f"{path} cannot be made ({error.strerror}). Check the path, its permissions and its disk."
             ) from error
         if strangers:
             raise IndexExistsError(

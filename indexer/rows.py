@@ -13,7 +13,7 @@ from typing import Any
 from yusa.errors import InputError
 from yusa.storage.attributes import RESERVED
 from yusa.storage.records import Document
-from yusa.text.normal import normalize
+from yusa.text.normal import nfc, normalize
 
 MAX_TEXT = 10_000_000
 """Characters a text may have."""
@@ -56,7 +56,7 @@ def row_document(row: Mapping[str, Any], fields: Fields) -> Document:
     id = rest.pop(fields.id or ("id" if "id" in rest else "_id"), None)
     text_field, title_field = fields.text or "text", fields.title or "title"
     readable = id if isinstance(id, str | int) else None
-    known = None if readable is None else unicodedata.normalize("NFC", str(readable))
+    known = None if readable is None else nfc(str(readable))
     if text_field not in rest:
         names = ", ".join(map(str, row))[:_NAMES_SHOWN] or "none"
         raise RowError(f"no text: there is no field {text_field!r} (fields: {names}); --text-field names it", known)
@@ -120,7 +120,7 @@ def _id(id: object) -> str:
         id.encode()
     except UnicodeEncodeError:
         raise RowError(f"the id {shown} is not valid Unicode: rename it") from None
-    id = unicodedata.normalize("NFC", id)
+    id = nfc(id)
     if len(id) > MAX_ID:
         raise RowError(f"the id {shown}… has {len(id)} characters, {MAX_ID} are allowed")
     if any(unicodedata.category(c) == "Cc" for c in id):

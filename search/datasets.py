@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from unicodedata import normalize
 
 from yusa.errors import InputError, UsageError
+from yusa.text.normal import nfc
 
 DEFAULT_SPLIT: Final = "test"
 """BEIR's own: the split taken where there are several and none was asked for."""
@@ -191,7 +191,7 @@ def _read_table(path: Path) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
 
 def question_id(question: str) -> str:
     """An id for a question that has none: equal ones get the same."""
-    canonical = " ".join(normalize("NFC", question).split())
+    canonical = " ".join(nfc(question).split())
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
@@ -208,7 +208,7 @@ def _is_number(text: str) -> bool:
 
 
 def _judge(qrels: dict[str, dict[str, int]], question: str, id: str, score: int) -> None:
-    judged, id = qrels.setdefault(question, {}), normalize("NFC", id)
+    judged, id = qrels.setdefault(question, {}), nfc(id)
     # Of two judgements of one pair the higher holds, whichever comes first.
     judged[id] = max(score, judged.get(id, score))
 

@@ -10,12 +10,19 @@ from terms import Words
 
 from yusa.storage import Entry
 from yusa.storage.lexicon import keyword_text
+from yusa.storage.postings import TermSource
 
 
-def bm25(model: Mapping[str, Entry], owned: Mapping[str, list[int]], query: Mapping[str, float]) -> dict[int, float]:
+def bm25(
+    model: Mapping[str, Entry],
+    owned: Mapping[str, list[int]],
+    query: Mapping[str, float],
+    source: TermSource | None = None,
+) -> dict[int, float]:
     """The score of every passage that holds a term of the query, by vector id."""
+    analyzer = source or Words()
     terms = {
-        vector_id: Counter(Words().terms(keyword_text(entry.document.title, entry.document.text[p.start : p.end])))
+        vector_id: Counter(analyzer.terms(keyword_text(entry.document.title, entry.document.text[p.start : p.end])))
         for id, entry in model.items()
         for vector_id, p in zip(owned[id], entry.passages, strict=True)
     }

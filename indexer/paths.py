@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from yusa.errors import InputError, UsageError
-from yusa.indexer.folder import Found, walk
+from yusa.indexer.folder import Found, open_regular, walk
 from yusa.indexer.formats import READERS, SUFFIXES, Reader, format_of, read_stream
 from yusa.indexer.opened import FileError, Opened
 from yusa.indexer.parquet import require_pyarrow
@@ -86,8 +86,8 @@ class PathSource(Source):
         reader = READERS[format] if format else Reader(read_stream)
         whole = id if reader.whole else None
         try:
-            with _open(path) as stream:
-                regular = None if self._is_stream else path
+            regular = None if self._is_stream else path
+            with open_regular(regular) if regular else _open(path) as stream:
                 yield from reader.read(
                     Opened(label, id, regular, stream, self._fields, self._encoding, self.notes.append, self._advance)
                 )

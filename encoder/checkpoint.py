@@ -51,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EncoderError(f"cannot read {path}: {error}. Fetch or save the checkpoint again.") from error
     if not isinstance(value, dict):
         raise EncoderError(f"{path} is not a JSON object. Fetch or save the checkpoint again.")

@@ -105,6 +105,12 @@ def test_a_damaged_pickle_is_refused_wherever_it_is_damaged(copy: Path, zipped: 
     assert refused > 20
 
 
+def test_a_deeply_nested_configuration_is_refused(copy: Path) -> None:
+    (copy / "config.json").write_text("[" * 100_000, "utf-8")
+    with pytest.raises(EncoderError, match="cannot read"):
+        load_checkpoint(copy)
+
+
 @pytest.mark.parametrize(
     "stored",
     [torch.zeros(3), ["embeddings"], {1: torch.zeros(1)}, None],

@@ -131,8 +131,8 @@ def read(
     fields = Fields(id_field, text_field, title_field)
     sources: list[Source] = []
     for path in map(Path, dict.fromkeys(map(str, listed))):
-        name = source or _canonical(path)
         _require(path, format)
+        name = source or _canonical(path)
         sources.append(PathSource(path, name, fields=fields, globs=globs, encoding=encoding, format=format))
     return sources
 
@@ -152,6 +152,8 @@ def _require(path: Path, format: str | None) -> None:
         status = path.stat()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a path with NUL
+        raise InputError(f"{str(path)!r} is no path: {error}") from None
     if not stat.S_ISREG(status.st_mode):
         return
     kind = format or format_of(path)

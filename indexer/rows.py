@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ MAX_DEPTH = 32
 """How deep the objects and arrays of metadata may be nested."""
 
 _canonical = JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+# A byte order mark behind white space would come to the front when that goes, and normal form has none there.
+_FRONT = re.compile(r"[\s\ufeff]*")
 _SHOWN = 60
 _NAMES_SHOWN = 200
 
@@ -80,6 +83,8 @@ def make_document(id: Any, text: Any, title: Any, metadata: Mapping[str, Any]) -
     try:
         body = _text(text)
         head = _title(title)
+        if not isinstance(metadata, Mapping):
+            raise RowError(f"the metadata is {_kind(metadata)}, not an object")
         values = _clean({k: v for k, v in metadata.items() if v is not None}, "metadata", 0)
         _refuse_reserved(values)
     except InputError as error:
@@ -150,7 +155,8 @@ def _title(title: object) -> str | None:
         title = str(title)
     if not isinstance(title, str):
         raise RowError(f"the title is {_kind(title)}, not a string")
-    return normalize(title).strip() or None
+    text = normalize(title)
+    return text[_FRONT.match(text).end() :].rstrip() or None  # type: ignore[union-attr]  # it matches nothing, too
 
 
 def _clean(value: Any, path: str, depth: int) -> Any:

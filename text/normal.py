@@ -25,10 +25,9 @@ def normalize(text: str) -> str:
     """
     if not text.isascii():
         _refuse_surrogates(text)
-        text = text.lstrip("\ufeff")
     text = _CONTROLS.sub("", _BREAKS.sub("\n", text))
-    # Last, because a removed control character may have kept two characters from composing.
-    return nfc(text)
+    # Last, because a removed control character may have kept two characters from composing, or a mark from the front.
+    return nfc(text.lstrip("\ufeff"))
 
 
 def nfc(text: str) -> str:

@@ -22,6 +22,7 @@ from yusa.text.sentences import sentences
 
 ODD = [
     "\0",
+    "\ufeff",
     "\u200b\u200d\ufeff",
     "\u202eمرحبا שלום\u202c",
     unicodedata.normalize("NFD", "한국어를 배운다. "),
@@ -39,6 +40,7 @@ MARKS = "\u0301\u0323\u0345\u0f73\u0344\u0f81\u302a\u3099"
 
 
 @given(TEXTS)
+@example("\0\ufefftext")
 def test_normal_form_is_reached_in_one_step_and_never_left(text: str) -> None:
     once = normalize(text)
     assert normalize(once) == once

@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format bench clean
+.PHONY: help setup demo test test-all check audit format bench clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,12 +25,16 @@ test: setup  ## the ordinary tests
 test-all: setup  ## the ordinary tests and the long proofs
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-check: setup  ## lint, types, layers
+check: setup  ## lint, types, layers, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases tests benchmarks demo
+	$(BIN)/mypy --explicit-package-bases tests benchmarks demo tools
 	PYTHONPATH=. $(BIN)/lint-imports
+	$(BIN)/python tools/audit.py
+
+audit: setup  ## whether a pinned package has a known vulnerability, where the advisories can be reached
+	$(BIN)/python tools/audit.py
 
 format: setup  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

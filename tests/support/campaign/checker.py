@@ -17,6 +17,7 @@ from campaign.operations import Operation, Refused
 from campaign.plan import probe
 from campaign.session import Session, open_index
 
+_SELDOM = 12
 _OWN = re.compile(r"index\.db(-wal|-shm|\.format-\d+)?|writer\.lock|segments|rejects\.jsonl")
 
 
@@ -51,6 +52,7 @@ class Case:
         sequence: the last acknowledged one, -1 for none.
         write: also write, after which nothing may be left of the kill.
         derived: whether derived files have to be whole before that write.
+        older: copies that no writer has met since they were checked.
     """
 
     root: Path
@@ -61,12 +63,13 @@ class Case:
     under_way: Operation | None
     write: bool
     derived: bool
+    older: frozenset[str] = frozenset()
 
 
 def check(case: Case) -> Verdict:
     """Look at what a kill left, and go on from it if the case says so."""
     verdict = Verdict()
-    session = Session(case.root)
+    session = Session(case.root, case.states[-1].index.encoding.name)
     opened = False
     try:
         index = session.index
@@ -108,19 +111,19 @@ def _find_state(case: Case, session: Session, verdict: Verdict) -> None:
 
 
 def _check_copies(case: Case, session: Session, model: World, verdict: Verdict) -> None:
-    """The newest copy, which the kill may have met, is whole; what stands beside it under other names is swept."""
+    """The copies of the last writer are whole, at times an older one; what else stands beside them is swept."""
     for path in session.copies.iterdir():
         if path.name.startswith("."):
             verdict.left.append(path.name.split(".")[-1])
             shutil.rmtree(path)
-    if model.copies:
-        name = list(model.copies)[-1]
-        verdict.findings += _whole(session.copies / name, model.copies[name], case.step)
+    for number, (name, contents) in enumerate(model.copies.items()):
+        if name not in case.older or case.step % _SELDOM == number:
+            verdict.findings += _whole(session.copies / name, contents, case.step)
 
 
 def _whole(path: Path, model: Contents, step: int) -> Iterable[tuple[str, str]]:
     try:
-        with open_index(path) as copy:
+        with open_index(path, model.encoding.name) as copy:
             if not same(held(copy), model):
                 return [("other", f"{path.name} is not what it was copied from")]
             return [*problems(copy, model, seed=step), *unsound(copy, path, derived=False)]

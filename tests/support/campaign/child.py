@@ -30,7 +30,7 @@ def follow(root: Path, seed: int, step: int, world: World, point: Point, pipe: i
     try:
         watch(point, committed)
         arm(point, root)
-        session = Session(root)
+        session = Session(root, world.index.encoding.name)
         for step_now in range(step, step + OPERATIONS):
             now = operation(seed, step_now, world)
             tell("begin", step_now)
@@ -44,6 +44,7 @@ def follow(root: Path, seed: int, step: int, world: World, point: Point, pipe: i
     except BaseException:  # noqa: BLE001  (the parent reports it)
         tell("failed", ascii(traceback.format_exc()))
         os._exit(1)
+    tell("spent")
     die()
 
 

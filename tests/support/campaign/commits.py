@@ -20,10 +20,15 @@ class Commit:
     encoding: int
 
 
-def watch_commits(before: Callable[[], None], after: Callable[[], None], told: Callable[[Commit], None]) -> None:
+def watch_commits(
+    before: Callable[[], None], after: Callable[[], None], told: Callable[[Commit], None], *, early: bool = False
+) -> None:
     """Around each commit of SQLAlchemy's that changes something call `before` and `after`, then `told`.
 
     For the rest of the life of this process.
+
+    Args:
+        early: tell before the commit, which is wrong.
     """
     begun: dict[int, int] = {}
 
@@ -40,10 +45,13 @@ def watch_commits(before: Callable[[], None], after: Callable[[], None], told: C
         if raw.total_changes == begun.get(id(raw)):
             commit(self, connection)
             return
+        if early:
+            told(where(raw))
         before()
         commit(self, connection)
         after()
-        told(where(raw))
+        if not early:
+            told(where(raw))
 
     SQLiteDialect_pysqlite.do_commit = watched  # type: ignore[method-assign]
 

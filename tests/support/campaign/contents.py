@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from campaign.plan import SOURCES
 
 from yusa.index import Index
 from yusa.storage.lexicon import keyword_text
+from yusa.storage.lookup import held as held_ids
+from yusa.storage.records import PassageRow
 from yusa.text.analyzer import load_analyzer
 
 if TYPE_CHECKING:
@@ -27,7 +29,10 @@ def held(index: Index) -> Contents:
     """The documents and the encoding of an index."""
     settings = index.settings
     with index._store.read() as view:
-        documents = dict(_documents(view))
+        ids = [id for source in (*SOURCES, PROBE) for id in view.ids_of(source)]
+        rows = view.documents(_keys(view, ids).values())
+        documents = {row.document.id: Kept(row.document, row.source) for row in rows.values()}
+        assert sorted(documents) == sorted(ids), "ids and documents do not agree"
         assert view.document_count() == len(documents), f"{view.document_count()} documents, {len(documents)} by source"
         tuned = dict(view.tuned())
     name = encoder_name(settings.fingerprint["weights"])
@@ -39,12 +44,9 @@ def same(held: Contents, model: Contents) -> bool:
     return held.documents == model.documents and held.encoding == model.encoding
 
 
-def _documents(view: View) -> Iterator[tuple[str, Kept]]:
-    for source in (*SOURCES, PROBE):
-        for id in view.ids_of(source):
-            row = view.get(id)
-            assert row is not None, f"{id} has no row"
-            yield id, Kept(row.document, row.source)
+def _keys(view: View, ids: Iterable[str]) -> dict[str, int]:
+    """The keys of documents, in one question."""
+    return {id: other.key for id, other in held_ids(view._connection, ids).items()}
 
 
 def differences(held: Contents, before: Contents, after: Contents) -> tuple[str, str]:
@@ -67,20 +69,23 @@ def problems(index: Index, model: Contents, *, seed: int) -> Iterator[tuple[str,
     """Vectors, dense search and keyword search against the model, which holds the same documents."""
     with index._store.read() as view:
         owned: dict[tuple[str, int], int] = {}
+        keys = _keys(view, model.documents)
+        of_document: dict[int, list[PassageRow]] = {}
+        for row in view.passages(view._owned_by(np.array(list(keys.values()), dtype=np.int64))).values():
+            of_document.setdefault(row.document, []).append(row)
         for id, kept in model.documents.items():
-            row = view.get(id)
-            assert row is not None
             spans, vectors = expected_passages(kept, model.encoding)
-            passages = view.passages_of(row.key)
+            passages = sorted(of_document.get(keys[id], []), key=lambda row: row.ordinal)
             if [(p.ordinal, p.start, p.end) for p in passages] != [(n, *span) for n, span in enumerate(spans)]:
                 yield "half", f"the passages of {id} are {passages}, not {spans}"
-                continue
+                return
             owned |= {(id, p.ordinal): p.vector_id for p in passages}
             stored = view.vectors([p.vector_id for p in passages])
             if not np.array_equal(stored, vectors):
                 yield "crossed", f"the vectors of {id} are not those of its text"
         if view.live() != len(owned):
             yield "half", f"{view.live()} vectors are searched, {len(owned)} belong to documents"
+            return
         yield from _keywords(view, model, owned, seed)
     if owned:
         yield from _dense(index, model, owned, seed)

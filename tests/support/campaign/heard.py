@@ -22,6 +22,7 @@ class Heard:
         acknowledged: how many of its commits that can be seen were acknowledged.
         sequence: the last one that was acknowledged, -1 where it says nothing of the index that is there.
         restored: a restore is under way, or was the last that was done.
+        spent: it came to the end of its plan without meeting its point.
         error: what the writer said when it failed by itself, or a contradiction in what it said.
     """
 
@@ -38,6 +39,7 @@ class Heard:
     encoding: int | None = None
     begun: bool = False
     restored: bool = False
+    spent: bool = False
     _rest: bytes = b""
 
     def __post_init__(self) -> None:
@@ -99,6 +101,9 @@ class Heard:
         self.world = self.states[-1]
         self.states, self.under_way, self.acknowledged = [self.world], None, 0
         self.step += 1
+
+    def _spent(self, rest: str) -> None:
+        self.spent = True
 
     def _failed(self, rest: str) -> None:
         self.error = f"the writer failed by itself: {rest}"

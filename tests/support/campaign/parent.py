@@ -30,6 +30,7 @@ ROUND = 25
 _COPIES = 3
 _PATIENCE = 60.0
 _WRITES = 0.6
+_SHOWN = 3
 
 
 @dataclass
@@ -102,6 +103,7 @@ class Campaign:
                 heard.under_way,
                 write,
                 derived and not heard.restored,
+                frozenset(world.copies),
             )
             verdict = _checked(case)
             if heard.error:
@@ -151,15 +153,20 @@ class Campaign:
     def _count(self, number: int, heard: Heard, verdict: Verdict, point: Point, root: Path) -> None:
         tally = self.tally
         tally.kills += 1
-        tally.points[point.kind if point.kind == MOMENT else f"{point.kind}, {point.when}"] += 1
+        met = "end of its plan" if heard.spent else f"{point.kind}, {point.when}" if point.when else point.kind
+        tally.points[met] += 1
         tally.operations[heard.kind] += 1
         tally.commits += heard.commits
         tally.finished += heard.operations
         tally.written += verdict.written
         tally.ahead += not verdict.findings and verdict.state > heard.acknowledged
         tally.left.update(verdict.left)
+        sentences: dict[str, list[str]] = {}
         for kind, sentence in verdict.findings:
-            finding = Finding(kind, number, tally.kills, str(point), heard.kind, sentence, str(root))
+            sentences.setdefault(kind, []).append(sentence)
+        for kind, said in sentences.items():
+            shown = "; ".join(said[:_SHOWN]) + (f"; and {len(said) - _SHOWN} more" if len(said) > _SHOWN else "")
+            finding = Finding(kind, number, tally.kills, str(point), heard.kind, shown, str(root))
             tally.findings.append(finding)
             self.say(str(finding))
 

@@ -27,7 +27,6 @@ _KINDS: Final = {
     "rename": "r",
     "unlink": "u",
     "make a directory": "k",
-    "remove a directory": "x",
     ANY: "",
 }
 _SEGMENT_KINDS: Final = {"write of a segment": "w", "fsync of a segment": "sd", "create a segment": "c"}

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from campaign import child
+from campaign.commits import watch_commits
 from sqlalchemy import Engine
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from yusa.storage import Entry, database, store
 from yusa.storage.writer import Writer
 
 
 def early() -> None:
-    """A commit is acknowledged before it is made, as where a writer answers from memory: every tenth one never is."""
-    commit = SQLiteDialect_pysqlite.do_commit
-    left = 10
-
-    def forgetful(self: SQLiteDialect_pysqlite, connection: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left % 10 == 0:
-            return
-        commit(self, connection)
-
-    SQLiteDialect_pysqlite.do_commit = forgetful  # type: ignore[method-assign]
+    """A commit is acknowledged before it is made."""
+    child.watch_commits = partial(watch_commits, early=True)  # type: ignore[attr-defined]
 
 
 def swapped() -> None:
@@ -36,6 +27,16 @@ def swapped() -> None:
         return packed(self, entries)[::-1]
 
     Writer._packed = reversed_rows  # type: ignore[method-assign]
+
+
+def mixed() -> None:
+    """A segment names the owners of its vectors in the wrong order."""
+    written = publish.write_ids
+
+    def wrong(ids: Ids, sink: Sink) -> None:
+        written(ids if (np.diff(ids) == 1).all() else ids[::-1], sink)
+
+    publish.write_ids = wrong  # type: ignore[attr-defined]
 
 
 def apart() -> None:

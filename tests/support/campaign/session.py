@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import yusa
 import yusa.index
 from campaign.model import FIRST, encoder, encoder_name
+from yusa.errors import EncoderMismatchError
 from yusa.index import Index
 from yusa.indexer import run
 from yusa.storage import publish
@@ -23,8 +25,11 @@ def shrink() -> None:
         yusa.index.run = partial(run, window_documents=WINDOW)  # type: ignore[attr-defined]
 
 
-def open_index(path: Path) -> Index:
-    """An index with its own encoder."""
+def open_index(path: Path, likely: str | None = None) -> Index:
+    """An index with its own encoder, which is the likely one or is asked of the index."""
+    if likely is not None:
+        with suppress(EncoderMismatchError):
+            return yusa.open(path, encoder=encoder(likely))
     with yusa.open(path) as plain:
         name = encoder_name(plain.settings.fingerprint["weights"])
     return yusa.open(path, encoder=encoder(name))
@@ -33,7 +38,8 @@ def open_index(path: Path) -> Index:
 class Session:
     """One root directory: `index`, and `copies` for backups and what is restored beside it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, likely: str | None = None) -> None:
+        self._likely = likely
         self.root = root
         self.path = root / "index"
         self.copies = root / "copies"
@@ -50,7 +56,7 @@ class Session:
     def index(self) -> Index:
         """The index, opened when it is first asked for."""
         if self._index is None:
-            self._index = open_index(self.path)
+            self._index = open_index(self.path, self._likely)
         return self._index
 
     def close(self) -> None:

@@ -80,4 +80,4 @@ class Tally:
         for name in ("kills_by_point", "kills_by_operation", "left_beside"):
             lines += ["", name.replace("_", " ")]
             lines += [f"  {key:38}{value:>10}" for key, value in numbers[name].items()]
-        return "\n".join(lines + ["", *map(str, self.findings)])
+        return "\n".join(lines)

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where the result is written")
     parser.add_argument("--directory", type=Path, help="where the indexes are made; by default a temporary one")
     parser.add_argument("--python", action="store_true", help="kill at Python's file operations alone, not SQLite's")
+    parser.add_argument("--point", action="append", default=[], help="kill at this kind of named point alone")
     parser.add_argument("--broken", help="break the product on purpose; one of campaign.sabotage")
     parser.add_argument("--stop", action="store_true", help="end with the first finding")
     arguments = parser.parse_args()
@@ -37,13 +38,16 @@ def main() -> int:
     os.environ["YUSA_CACHE"] = str(directory / "cache")
     from campaign import sabotage
     from campaign.parent import Campaign
+    from campaign.points import kinds
 
     broken: Callable[[], None] | None = getattr(sabotage, arguments.broken) if arguments.broken else None
     means = "system calls" if syscalls.loaded() else "Python's file operations"
-    print(f"seed {arguments.seed}, {arguments.kills} kills at {means} and at random moments, in {directory}", flush=True)
-    campaign = Campaign(directory, arguments.seed, stop=arguments.stop, broken=broken, say=_say)
+    _say(f"seed {arguments.seed}, {arguments.kills} kills at {means} and at random moments, in {directory}")
+    if unknown := set(arguments.point) - set(kinds()):
+        parser.error(f"no such kind of point: {', '.join(unknown)}; there are {', '.join(kinds())}")
+    campaign = Campaign(directory, arguments.seed, stop=arguments.stop, only=arguments.point, broken=broken, say=_say)
     tally = campaign.run(arguments.kills, first_round=arguments.round)
-    print(tally.table(), flush=True)
+    _say(tally.table())
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         result = {"seed": arguments.seed, "means": means, **tally.to_dict()}
@@ -54,7 +58,8 @@ def main() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _again(*, preload: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sqlite3
@@ -185,5 +184,6 @@ def _strangers(path: Path) -> list[str]:
         connection.close()
     current = {f"{number:06d}.{suffix}" for number, suffix in rows}
     segments = path / "segments"
-    files = os.listdir(segments) if segments.is_dir() else []
-    return [name for name in os.listdir(path) if not _OWN.fullmatch(name)] + [n for n in files if n not in current]
+    files = [file.name for file in segments.iterdir()] if segments.is_dir() else []
+    others = [file.name for file in path.iterdir() if not _OWN.fullmatch(file.name)]
+    return others + [name for name in files if name not in current]

@@ -1,4 +1,4 @@
-"""The writer that is killed: it follows the plan and says through a pipe what has begun, is committed, and has ended."""
+"""The writer that is killed: it follows the plan and says through a pipe what it begins, commits and ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from campaign.plan import operation
 from campaign.points import CommitPoint, Point, arm, die
 from campaign.session import Session
 
-OPERATIONS = 12
+OPERATIONS = 8
 """After so many a writer that no point has stopped is killed all the same."""
 
 

@@ -38,7 +38,8 @@ def watch_commits(
         assert isinstance(raw, sqlite3.Connection)
         begun[id(raw)] = raw.total_changes
 
-    commit = SQLiteDialect_pysqlite.do_commit
+    dialect: Any = SQLiteDialect_pysqlite
+    commit = dialect.do_commit
 
     def watched(self: SQLiteDialect_pysqlite, connection: Any) -> None:
         raw: sqlite3.Connection = getattr(connection, "driver_connection", connection)
@@ -53,7 +54,7 @@ def watch_commits(
         if not early:
             told(where(raw))
 
-    SQLiteDialect_pysqlite.do_commit = watched  # type: ignore[method-assign]
+    dialect.do_commit = watched
 
 
 def where(connection: sqlite3.Connection) -> Commit:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from campaign.model import Contents, Encoding, Kept, encoder, encoder_name, expected_passages
 from campaign.plan import SOURCES
-
 from yusa.index import Index
 from yusa.storage.lexicon import keyword_text
 from yusa.storage.lookup import held as held_ids
@@ -53,7 +53,8 @@ def differences(held: Contents, before: Contents, after: Contents) -> tuple[str,
     """How what is held differs from the two states it may be in: the kind of finding, and a sentence."""
     if held.encoding not in (before.encoding, after.encoding):
         return "other", f"the encoding is {held.encoding}, neither {before.encoding} nor {after.encoding}"
-    lost, torn = [], []
+    lost: list[str] = []
+    torn: list[str] = []
     for id in sorted({*held.documents, *before.documents, *after.documents}):
         versions = (before.documents.get(id), after.documents.get(id))
         if held.documents.get(id) not in versions:
@@ -102,8 +103,8 @@ def _keywords(view: View, model: Contents, owned: dict[tuple[str, int], int], se
     missing = expected.keys() - set(view.terms_from(""))
     if missing:
         yield "crossed", f"keyword search does not know {sorted(missing)[:5]}"
-    terms = np.random.default_rng(seed).permutation(sorted(expected))[:_TERMS] if expected else []
-    for term in map(str, terms):
+    terms: list[str] = np.random.default_rng(seed).permutation(sorted(expected))[:_TERMS].tolist()
+    for term in terms:
         found = set(view.holding([term]).tolist())
         if found != expected[term]:
             yield "crossed", f"{term!r} is found in the vectors {sorted(found)}, not {sorted(expected[term])}"
@@ -114,7 +115,9 @@ def _dense(index: Index, model: Contents, owned: dict[tuple[str, int], int], see
     ids = list(model.documents)
     chosen = np.random.default_rng(seed).permutation(ids)[:2]
     queries = [model.documents[str(id)].document.text[:60] for id in chosen]
-    vectors = {id: expected_passages(kept, model.encoding)[1].astype(np.float64) for id, kept in model.documents.items()}
+    vectors = {
+        id: expected_passages(kept, model.encoding)[1].astype(np.float64) for id, kept in model.documents.items()
+    }
     for query in queries:
         asked = stub.encode_queries([query])[0].astype(np.float64)
         scored = [

@@ -164,7 +164,10 @@ class Restore(_Uncounted):
     name: str
     from_file: bool
     target: str | None = None
-    kind: str = "restore"
+
+    @property
+    def kind(self) -> str:
+        return "restore" if self.target is None else "restore beside"
 
     @property
     def replaces(self) -> bool:
@@ -177,7 +180,7 @@ class Restore(_Uncounted):
         return [world, replace(world, copies={**world.copies, self.target: copy})]
 
     def run(self, session: Session, world: World) -> None:
-        restore: Callable[..., object] = yusa.restore  # type: ignore[attr-defined]
+        restore: Callable[..., object] = yusa.restore
         source = session.copies / self.name
         if self.from_file:
             source /= "index.db"

@@ -9,12 +9,13 @@ import select
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+
 from campaign.checker import Case, Verdict, check
 from campaign.child import follow
 from campaign.heard import Heard
@@ -40,11 +41,13 @@ class Campaign:
     Attributes:
         broken: breaks the product in the writer, to show that the checks see it.
         stop: end with the first finding.
+        only: the kinds of named points, instead of all kinds and random moments.
     """
 
     directory: Path
     seed: int
     stop: bool = False
+    only: Sequence[str] = ()
     broken: Callable[[], None] | None = None
     say: Callable[[str], None] = print
     tally: Tally = field(default_factory=Tally)
@@ -88,10 +91,10 @@ class Campaign:
         Session(root).create()
         random = np.random.default_rng([self.seed, number, 1])
         plan = int(np.random.default_rng([self.seed, number]).integers(2**32))
-        moments = 0.0 if number % 2 else 0.5
+        moments = 0.0 if number % 2 or self.only else 0.5
         world, step, derived = World(Contents({}, FIRST)), 0, True
         for _ in range(kills):
-            point = choose(random, moments)
+            point = choose(random, moments, self.only)
             write = bool(random.random() < _WRITES)
             heard = self._kill(root, plan, step, world, point)
             case = Case(
@@ -122,10 +125,14 @@ class Campaign:
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
-            os.close(read)
-            if self.broken is not None:
-                self.broken()
-            follow(root, plan, step, world, point, write)
+            # Nothing may come out of here into a second parent.
+            try:
+                os.close(read)
+                if self.broken is not None:
+                    self.broken()
+                follow(root, plan, step, world, point, write)
+            finally:
+                os._exit(1)
         os.close(write)
         heard = Heard(plan, step, world)
         deadline = time.monotonic() + _PATIENCE
@@ -198,11 +205,14 @@ def _checked(case: Case) -> Verdict:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(read)
-        signal.alarm(int(_PATIENCE))
-        with os.fdopen(write, "w", encoding="utf-8") as pipe:
-            json.dump(check(case).to_dict(), pipe)
-        os._exit(0)
+        try:
+            os.close(read)
+            signal.alarm(int(_PATIENCE))
+            with os.fdopen(write, "w", encoding="utf-8") as pipe:
+                json.dump(check(case).to_dict(), pipe)
+            os._exit(0)
+        finally:
+            os._exit(1)
     os.close(write)
     with os.fdopen(read, encoding="utf-8") as pipe:
         told = pipe.read()

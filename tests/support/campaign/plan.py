@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
+
 from campaign.model import ENCODERS, Encoding, Kept, World
 from campaign.operations import (
     Add,
@@ -27,12 +29,40 @@ SOURCES = ("a", "b")
 IDS = 35
 """Ids of each source; a batch meets new ones and held ones."""
 _BATCH = 14
-_WORDS = (
-    "바다 겨울 도서관 지도 버스 아침 연못 돌담 편지 시장 winter harbour library letters market running runner stones "
-    "bridge rivers 2024 RFC-2119 제12조 KTX열차"
-).split()
+_WORDS = [
+    "바다",
+    "겨울",
+    "도서관",
+    "지도",
+    "버스",
+    "아침",
+    "연못",
+    "돌담",
+    "편지",
+    "시장",
+    "winter",
+    "harbour",
+    "library",
+    "letters",
+    "market",
+    "running",
+    "runner",
+    "stones",
+    "bridge",
+    "rivers",
+    "2024",
+    "RFC-2119",
+    "제12조",
+    "KTX열차",
+]
 _CUTS = ((8, 2), (12, 0), (6, 3))
-_CHOICES = ({}, {"mode": "dense"}, {"mode": "hybrid", "weight": 0.25}, {"mode": "lexical"}, {"weight": 0.75})
+_CHOICES: tuple[dict[str, object], ...] = (
+    {},
+    {"mode": "dense"},
+    {"mode": "hybrid", "weight": 0.25},
+    {"mode": "lexical"},
+    {"weight": 0.75},
+)
 _WEIGHTS = {
     "add": 26,
     "replace": 20,
@@ -118,27 +148,34 @@ def _document(id: str, source: str, random: np.random.Generator, step: int, worl
 
 
 def _other(kind: str, random: np.random.Generator, step: int, world: World) -> Operation:
+    makers: dict[str, Callable[[], Operation]] = {
+        "delete": lambda: Delete(_some(random, world.index.documents, 10)),
+        "compact": Compact,
+        "tune": lambda: Tune(_CHOICES[int(random.integers(len(_CHOICES)))]),
+        "backup": lambda: Backup(f"backup-{step}"),
+        "restore": lambda: _restore(random, None, world),
+        "restore beside": lambda: _restore(random, f"restored-{step}", world),
+        "reindex": lambda: Reindex(_target(random, world)),
+        "rollback": Rollback,
+        "discard": Discard,
+    }
+    return makers[kind]()
+
+
+def _some(random: np.random.Generator, documents: Mapping[str, Kept], most: int) -> tuple[str, ...]:
+    count = int(random.integers(1, most))
+    return tuple(str(id) for id in random.permutation(sorted(documents))[:count])
+
+
+def _restore(random: np.random.Generator, target: str | None, world: World) -> Operation:
+    name = str(random.choice(sorted(world.copies)))
+    return Restore(name, bool(random.random() < 0.5), target)
+
+
+def _target(random: np.random.Generator, world: World) -> Encoding:
     index = world.index
-    match kind:
-        case "delete":
-            count = int(random.integers(1, 10))
-            return Delete(tuple(str(id) for id in random.permutation(sorted(index.documents))[:count]))
-        case "compact":
-            return Compact()
-        case "tune":
-            return Tune(_CHOICES[int(random.integers(len(_CHOICES)))])
-        case "backup":
-            return Backup(f"backup-{step}")
-        case "restore" | "restore beside":
-            name = str(random.choice(sorted(world.copies)))
-            target = f"restored-{step}" if kind == "restore beside" else None
-            return Restore(name, bool(random.random() < 0.5), target, kind)
-        case "rollback":
-            return Rollback()
-        case "discard":
-            return Discard()
     if index.pending is not None and random.random() < 0.7:
-        return Reindex(index.pending)
+        return index.pending
     others = [name for name in ENCODERS if name != index.encoding.name]
     tokens, overlap = _CUTS[int(random.integers(len(_CUTS)))]
-    return Reindex(Encoding(str(random.choice(others)), tokens, overlap))
+    return Encoding(str(random.choice(others)), tokens, overlap)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import syscalls
+
 from campaign import patches
 
 MOMENT: Final = "moment"
@@ -31,8 +33,8 @@ _KINDS: Final = {
 }
 _SEGMENT_KINDS: Final = {"write of a segment": "w", "fsync of a segment": "sd", "create a segment": "c"}
 # How far into its life a writer is killed at most: the rarer the kind, the sooner.
-_REACH: Final = {"write": 300, ANY: 500, COMMIT: 30, "write of a segment": 40}
-_REACH_OTHERS: Final = 12
+_REACH: Final = {"write": 200, ANY: 300, COMMIT: 20, "write of a segment": 40, "fdatasync": 30, "create a file": 12}
+_REACH_OTHERS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +54,21 @@ class Point:
         return f"{self.seconds:.3f} s after its start" if self.kind == MOMENT else f"{self.when} {self.kind} {self.nth}"
 
 
-def choose(random: np.random.Generator, moments: float) -> Point:
+def kinds() -> list[str]:
+    """The kinds of named points that this process can die at."""
+    return [COMMIT, *(_KINDS | _SEGMENT_KINDS if syscalls.loaded() else patches.KINDS)]
+
+
+def choose(random: np.random.Generator, moments: float, only: Sequence[str] = ()) -> Point:
     """Where the next writer is killed.
 
     Args:
         moments: the share of kills at random moments.
+        only: the kinds of named points there are, instead of all.
     """
     if random.random() < moments:
         return Point(MOMENT, seconds=float(random.random()) * 0.2)
-    kinds = [COMMIT, COMMIT, *(_KINDS | _SEGMENT_KINDS if syscalls.loaded() else patches.KINDS)]
-    kind = str(random.choice(kinds))
+    kind = str(random.choice(only or [COMMIT, *kinds()]))
     reach = _REACH.get(kind, _REACH_OTHERS)
     ways = ["before", "after"]
     if syscalls.loaded() and kind in {"write", ANY, "write of a segment"}:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from campaign import child
-from campaign.commits import watch_commits
+import numpy as np
 from sqlalchemy import Engine
 
-from yusa.storage import Entry, database, store
+from campaign import child
+from campaign.commits import watch_commits
+from yusa.storage import Entry, database, parts, publish, store
+from yusa.storage.files import Sink
+from yusa.storage.parts import Ids
 from yusa.storage.writer import Writer
 
 
@@ -31,7 +34,7 @@ def swapped() -> None:
 
 def mixed() -> None:
     """A segment names the owners of its vectors in the wrong order."""
-    written = publish.write_ids
+    written = parts.write_ids
 
     def wrong(ids: Ids, sink: Sink) -> None:
         written(ids if (np.diff(ids) == 1).all() else ids[::-1], sink)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -66,7 +66,7 @@ class Tally:
             "seconds": round(self.seconds, 1),
             "kills_by_point": dict(sorted(self.points.items())),
             "kills_by_operation": dict(sorted(self.operations.items())),
-            "findings": [str(finding) for finding in self.findings],
+            "findings": [asdict(finding) for finding in self.findings],
         }
 
     def table(self) -> str:

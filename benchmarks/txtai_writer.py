@@ -175,7 +175,12 @@ def main(directory: Path, trials: int, documents: int, seed: int) -> None:
         path = directory / f"index-{number}"
         last = kill_one(path, documents, chance)
         word, why = looked(path, last, documents)
-        print(json.dumps({"trial": number, "acknowledged": last, "found": word, "why": why[:300]}), flush=True)
+        print(
+            json.dumps(
+                {"trial": number, "acknowledged": last, "found": word, "why": why.replace(str(path), "INDEX")[:300]}
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ import yusa
 from benchmarks.quality import Qrels, ndcg, read_qrels, read_queries, unpacked
 from benchmarks.report import data_directory, write
 from yusa.encoder import Encoder
-from yusa.index import DEFAULT_ENCODER, Index
+from yusa.index import Index
+from yusa.opening import DEFAULT_ENCODER
 from yusa.search.hit import Hit
 
 SETS = ("ko-tydiqa-goldp", "ko-klue-mrc-lead")

@@ -9,15 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from itertools import chain
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from yusa.encoder.base import SentenceEncoder
 from yusa.indexer.channel import CalledOffError, Channel
 from yusa.indexer.intake import Chunk, Intake, chunks
-from yusa.indexer.prepare import Prepared, Work, done, prepare
+from yusa.indexer.prepare import Prepared, Work, done, encode, prepare
 from yusa.indexer.source import Source
 
 if TYPE_CHECKING:
@@ -28,6 +25,11 @@ WINDOW_CHARACTERS = 8_000_000
 """Of the documents of a window: those whose vectors are there already cost memory, but no tokens."""
 CHUNKS_WAITING = 4
 WINDOWS_WAITING = 1
+
+
+def default_window_tokens(encoder: SentenceEncoder) -> int:
+    """About ten seconds of work."""
+    return WINDOW_TOKENS * (1 if encoder.provenance.get("device", "cpu") == "cpu" else 16)
 
 
 class Pipeline:
@@ -115,8 +117,7 @@ class Pipeline:
     @cached_property
     def _window_tokens(self) -> int:
         # Asked only when there is something to encode: the encoder may not be loaded before.
-        on_cpu = self._encoder.provenance.get("device", "cpu") == "cpu"
-        return self._given_window_tokens or WINDOW_TOKENS * (1 if on_cpu else 16)
+        return self._given_window_tokens or default_window_tokens(self._encoder)
 
     def _prepare(self) -> None:
         window: list[Prepared] = []
@@ -161,12 +162,7 @@ class Pipeline:
 
     def _vectors(self, window: list[Prepared]) -> None:
         works = {id(one.work): one.work for one in window if one.work.vectors is None}
-        if works:
-            texts = list(chain.from_iterable(work.texts for work in works.values()))
-            vectors = self._encoder.encode_documents(texts, progress=self._encoded)
-            ends = np.cumsum([len(work.texts) for work in works.values()])[:-1]
-            for work, part in zip(works.values(), np.split(vectors, ends), strict=True):
-                work.vectors = part
+        encode(list(works.values()), self._encoder, progress=self._encoded)
 
     def _encoded(self, texts: int, tokens: int) -> None:
         self.encoded += texts

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yusa.encoder.base import SentenceEncoder
+from yusa.encoder.base import EncodeProgress, SentenceEncoder
 from yusa.errors import InputError
 from yusa.indexer.intake import Candidate
 from yusa.storage.records import Document, Encoded, Entry, Passage
@@ -60,14 +61,27 @@ def prepare(
     passage_tokens: int,
     overlap: int,
 ) -> list[Prepared]:
-    """Cuts the documents that `works` has nothing for, with one call of the tokenizer for all of them."""
+    """Cuts the documents that `works` has nothing for."""
     fresh = {c.encoding: c.document for c in candidates if c.encoding not in works}
-    cut_works = _cut(list(fresh.values()), encoder, passage_tokens=passage_tokens, overlap=overlap)
+    cut_works = cut_documents(list(fresh.values()), encoder, passage_tokens=passage_tokens, overlap=overlap)
     made = {**works, **dict(zip(fresh, cut_works, strict=True))}
     return [Prepared(candidate, made[candidate.encoding]) for candidate in candidates]
 
 
-def _cut(documents: Sequence[Document], encoder: SentenceEncoder, *, passage_tokens: int, overlap: int) -> list[Work]:
+def encode(works: Sequence[Work], encoder: SentenceEncoder, *, progress: EncodeProgress | None = None) -> None:
+    """Gives works their vectors, with one call of the encoder for all of them."""
+    if works:
+        texts = list(chain.from_iterable(work.texts for work in works))
+        vectors = encoder.encode_documents(texts, progress=progress)
+        ends = np.cumsum([len(work.texts) for work in works])[:-1]
+        for work, part in zip(works, np.split(vectors, ends), strict=True):
+            work.vectors = part
+
+
+def cut_documents(
+    documents: Sequence[Document], encoder: SentenceEncoder, *, passage_tokens: int, overlap: int
+) -> list[Work]:
+    """What is encoded for each document, with one call of the tokenizer for all of them."""
     if not documents:
         return []
     count = len(documents)
@@ -101,7 +115,7 @@ def encoded_document(
     if not text.strip():
         raise InputError("the text is empty; there is nothing to compare")
     document = Document("", text, normalize(title) if title else None)
-    made = _cut([document], encoder, passage_tokens=settings.passage_tokens, overlap=settings.overlap)
+    made = cut_documents([document], encoder, passage_tokens=settings.passage_tokens, overlap=settings.overlap)
     return text, encoder.encode_documents(made[0].texts)
 
 

@@ -17,6 +17,7 @@ from yusa.text.analyzer import Analyzer
 from yusa.text.terms import bigrams
 
 if TYPE_CHECKING:
+    from yusa.storage.filters import Filter
     from yusa.storage.view import View
 
 _PARTICLES: Final = frozenset("은는이가을를의에도")
@@ -35,12 +36,14 @@ class Shown:
     neighbours: Mapping[int, Sequence[PassageRow]]
 
     @classmethod
-    def read(cls, view: View, pages: Iterable[Sequence[Candidate]], *, context: int = 0) -> Shown:
-        """Everything of the candidates of some pages; `context` passages before and after each."""
+    def read(cls, view: View, pages: Iterable[Sequence[Candidate]], tree: Filter | None, *, context: int = 0) -> Shown:
+        """Everything of the candidates of some pages, which passed `tree`; `context` passages before and after each."""
         found = [candidate for page in pages for candidate in page]
         documents = view.documents(
             {candidate.passage.document for candidate in found} | {key for one in found for key in one.hidden}
         )
+        if tree is not None:
+            view.require_passing(tree, documents.values())
         neighbours = {}
         for passage in (candidate.passage for candidate in found) if context else ():
             near = range(passage.ordinal - context, passage.ordinal + context + 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from unicodedata import normalize as unicode_normalize
 
 import numpy as np
@@ -24,10 +25,12 @@ from yusa.storage.filters import Filter
 from yusa.text.analyzer import Analyzer
 
 if TYPE_CHECKING:
+    from yusa.storage import Settings
     from yusa.storage.facets import FacetValue
     from yusa.storage.store import Store
     from yusa.storage.view import Allowed, FilterCache, View
 
+T = TypeVar("T")
 Mode = Literal["dense", "lexical", "hybrid"]
 MODES: Final[tuple[Mode, ...]] = ("dense", "lexical", "hybrid")
 CHOICES: Final = ("mode", "weight", "rerank", "rerank_depth")
@@ -106,19 +109,24 @@ class Searcher:
         parsed = _parsed(queries, literal=literal)
         if not parsed:
             return []
-        # Before the read transaction, which must be short.
-        vectors = None if mode == "lexical" else self._encoder().encode_queries([query.text for query in parsed])
         floor = -math.inf if min_score is None else min_score
         share = DEFAULT_WEIGHT if weight is None else weight
         depth = (DEFAULT_DEPTH if rerank_depth is None else rerank_depth) if reranker else 0
         wanted = offset + top_k
-        with self._store.read() as view:
+
+        def encode(_: Settings) -> tuple[SentenceEncoder | None, NDArray[np.float32] | None]:
+            if mode == "lexical":
+                return None, None
+            encoder = self._encoder()
+            return encoder, encoder.encode_queries([query.text for query in parsed])
+
+        with self._encoded(encode) as (view, (encoder, vectors)):
             pages = []
             for query, allowed, vector, first in self._constrained(view, tree, parsed, vectors, wanted):
                 ranking = self._ranking(view, query, vector, allowed, first, mode=mode, floor=floor, weight=share)
                 found = candidates(view, ranking, max(wanted, depth), passages=passages, collapse=collapse)
                 pages.append(found if reranker else found[offset:])
-            shown = Shown.read(view, pages, context=context)
+            shown = Shown.read(view, pages, tree, context=context)
         # After it, like all work of models.
         if reranker:
             pages = [
@@ -127,10 +135,17 @@ class Searcher:
             ]
         if not snippets:
             return [bare_hits(page, shown, offset=offset) for page in pages]
-        encode = None if vectors is None else self._encoder().encode_documents
         rows = [None] * len(parsed) if vectors is None else list(vectors)
         return [
-            hits_of(page, shown, query.text, row, self._analyzer, encode, offset=offset)
+            hits_of(
+                page,
+                shown,
+                query.text,
+                row,
+                self._analyzer,
+                None if encoder is None else encoder.encode_documents,
+                offset=offset,
+            )
             for page, query, row in zip(pages, parsed, rows, strict=True)
         ]
 
@@ -173,27 +188,30 @@ class Searcher:
             vector = _mean(view.vectors([one.vector_id for one in own]))
             ranking = DenseRanking(view, vector, None if tree is None else view.allowed(tree))
             page = candidates(view, ranking, offset + top_k, passages=passages, without=row.key)[offset:]
-            shown = Shown.read(view, [page])
+            shown = Shown.read(view, [page], tree)
         text = " ".join(row.document.text[one.start : one.end] for one in own)
         return hits_of(page, shown, f"{row.document.title or ''} {text}", None, self._analyzer, None, offset=offset)
 
-    def similar_vectors(
+    def similar_text(
         self,
-        vectors: NDArray[np.float32],
-        text: str,
+        encode: Callable[[Settings], tuple[str, NDArray[np.float32]]],
         *,
         top_k: int = 10,
         offset: int = 0,
         where: str | Filter | None = None,
         passages: bool = False,
     ) -> list[Hit]:
-        """The documents nearest to a text that is not stored, given the vectors (n, dimension) of its passages."""
+        """The documents nearest to a text that is not stored.
+
+        Args:
+            encode: gives the text and the vectors (n, dimension) of its passages, as the index would cut and encode it.
+        """
         _check(top_k, offset)
         tree = parse(where) if isinstance(where, str) else where
-        with self._store.read() as view:
+        with self._encoded(encode) as (view, (text, vectors)):
             ranking = DenseRanking(view, _mean(vectors), None if tree is None else view.allowed(tree))
             page = candidates(view, ranking, offset + top_k, passages=passages)[offset:]
-            shown = Shown.read(view, [page])
+            shown = Shown.read(view, [page], tree)
         return hits_of(page, shown, text, None, self._analyzer, None, offset=offset)
 
     def facets(
@@ -228,6 +246,19 @@ class Searcher:
                 _, ids = view.lexical([terms], max(1, view.live()), allowed)
                 allowed = view.select(ids[0][ids[0] >= 0])
             return view.facets(name, allowed)
+
+    @contextmanager
+    def _encoded(self, encode: Callable[[Settings], T]) -> Iterator[tuple[View, T]]:
+        """A view, and what `encode` makes for the encoding it holds."""
+        while True:
+            # Before the read transaction, which must be short.
+            settings = self._store.settings
+            encoded = encode(settings)
+            with self._store.read() as view:
+                # If not, a reindex has switched between the two.
+                if view.settings is settings:
+                    yield view, encoded
+                    return
 
     def _constrained(
         self,

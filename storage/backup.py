@@ -11,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from yusa.errors import IndexExistsError, StorageError
-from yusa.storage.database import DATABASE
+from yusa.storage.database import DATABASE, driver_connection
 from yusa.storage.files import sync_directory
 
 
@@ -31,7 +31,7 @@ def backup(connection: Connection, destination: Path) -> None:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
-        copy_database(connection, temporary / DATABASE, forget_segments=True)
+        copy_database(driver_connection(connection), temporary / DATABASE, forget_segments=True)
         sync_directory(temporary)
         os.replace(temporary, destination)  # noqa: PTH105  # onto an empty directory, too
         sync_directory(parent)
@@ -45,10 +45,8 @@ def backup(connection: Connection, destination: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def copy_database(connection: Connection, path: Path, *, forget_segments: bool) -> None:
+def copy_database(source: sqlite3.Connection, path: Path, *, forget_segments: bool) -> None:
     """Copy a database by SQLite's online backup to a new file and sync it."""
-    source = connection.connection.driver_connection
-    assert isinstance(source, sqlite3.Connection)
     target = sqlite3.connect(path, isolation_level=None)
     try:
         # All pages in one step: a commit between two steps would start the copy anew, again and again.

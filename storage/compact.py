@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from yusa.storage.database import checkpoint
+from yusa.storage.database import checkpoint, driver_connection
 from yusa.storage.publish import Publisher
 from yusa.storage.stats import Stats, read_stats
 
@@ -50,8 +50,7 @@ def compact(directory: Path, connection: Connection, publisher: Publisher) -> Co
 
 def _shrink(connection: Connection) -> None:
     """Give free pages back; where much was deleted, also pack the pages that stayed, which are half empty."""
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)
+    raw = driver_connection(connection)
     if _number(raw, "freelist_count") > _VACUUM_SHARE * _number(raw, "page_count"):
         try:
             raw.execute("VACUUM")

@@ -59,13 +59,19 @@ def writer_engine(directory: Path, *, create: bool = False) -> Engine:
     )
 
 
+def driver_connection(connection: Connection) -> sqlite3.Connection:
+    """SQLite's own connection behind one of SQLAlchemy's."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
+
+
 def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
     """Copy the WAL into the database and empty it, as far as readers allow within `wait` seconds.
 
     A failure (a full disk) is only logged: what is committed is safe in the WAL.
     """
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, sqlite3.Connection)
+    raw = driver_connection(connection)
     try:
         raw.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -99,9 +105,9 @@ def error_code(error: BaseException | None) -> int:
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
-def database_error(directory: Path, error: BaseException | None) -> StorageError:
-    """The error to show for one of the database's."""
-    path = directory / DATABASE
+def database_error(directory: Path, error: BaseException | None, *, path: Path | None = None) -> StorageError:
+    """The error to show for one of the database's; `path` where it is not the index's own."""
+    path = path or directory / DATABASE
     kind, message = _MESSAGES.get(error_code(error), (StorageError, "{path}: {error}"))
     return kind(message.format(path=path, error=error))
 
@@ -148,6 +154,11 @@ def _engine(uri: str, pragmas: tuple[str, ...], begin: str, *, pooled: bool) -> 
         try:
             for pragma in pragmas:
                 connection.execute(f"PRAGMA {pragma}")
+        except UnicodeDecodeError:
+            connection.close()
+            error = sqlite3.DatabaseError("the schema is no text")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error from None
         except BaseException:
             connection.close()
             raise

@@ -129,11 +129,14 @@ def tail_blocks(
     for low, high, data in rows:
         try:
             block = unpack_block(data, f"the block of postings from {low} on")
+            if len(block.ids) and not low <= block.ids[0] <= block.ids[-1] <= high:
+                raise DamagedFileError(f"the block of postings from {low} on holds others than it says")
         except DamagedFileError as error:
             _log.warning("%s; its terms are taken from the texts", error)
             continue
         if low > covered + 1:
             blocks.append((analyzed(connection, encoding_id, source, range(covered + 1, low)), None))
+            covered = low - 1
         inside = (block.ids > covered) & (block.ids <= last)
         blocks.append((block, None if inside.all() else inside))
         covered = high
@@ -191,22 +194,29 @@ def cover_tail(connection: Connection, encoding_id: int, source: TermSource, fir
         .order_by(t.block.c.first_id)
     ).all()
     covered = first - 1
-    for low, high, analyzer in rows:
-        if low > covered + 1 or analyzer != source.identity:
+    for low, high, analyzer in [*rows, (last + 1, last, source.identity)]:
+        if analyzer != source.identity or _any_between(connection, encoding_id, covered + 1, low - 1):
             break
         covered = high
     else:
-        if covered >= last:
-            return
+        return
     connection.execute(delete(t.block).where(t.block.c.encoding_id == encoding_id))
     block = analyzed(connection, encoding_id, source, range(first, last + 1))
     if len(block.ids):
         add_block(connection, encoding_id, block, first, last)
 
 
+def _any_between(connection: Connection, encoding_id: int, first: int, last: int) -> bool:
+    """Whether a range of ids holds a passage of an encoding; ids may be another encoding's, or deleted."""
+    one = select(t.passage.c.vector_id).where(
+        t.passage.c.vector_id.between(first, last), t.passage.c.encoding_id == encoding_id
+    )
+    return first <= last and connection.execute(one.limit(1)).first() is not None
+
+
 def segment_postings(
     connection: Connection,
-    state: State,
+    encoding_id: int,
     replaced: tuple[Segment, ...],
     ids: Ids,
     last: int,
@@ -227,13 +237,13 @@ def segment_postings(
                 blocks.append((segment_block(directory, segment, source, verified), None))
             except (FileNotFoundError, DamagedFileError):
                 span = range(segment.first_id, segment.last_id + 1)
-                blocks.append((analyzed(connection, state.encoding_id, source, span), None))
+                blocks.append((analyzed(connection, encoding_id, source, span), None))
     first = replaced[-1].last_id + 1 if replaced else int(ids[0])
     if first <= last:
-        blocks += tail_blocks(connection, state.encoding_id, source, first, last)
+        blocks += tail_blocks(connection, encoding_id, source, first, last)
     flagged = [(block, _among(block.ids, ids, flags)) for block, flags in blocks]
     if sum(len(block.ids) if flags is None else int(flags.sum()) for block, flags in flagged) != len(ids):
-        return analyzed(connection, state.encoding_id, source, range(int(ids[0]), int(ids[-1]) + 1))
+        return analyzed(connection, encoding_id, source, range(int(ids[0]), int(ids[-1]) + 1))
     return merged(flagged)
 
 

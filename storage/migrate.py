@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 
 from yusa.storage import tables as t
 from yusa.storage.backup import copy_database
-from yusa.storage.database import translated, writer_engine
+from yusa.storage.database import driver_connection, translated, writer_engine
 from yusa.storage.files import sync_directory
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def migrate(directory: Path, *, scripts: Path = SCRIPTS, target: int = t.FORMAT_
                 saved = directory / f"index.db.format-{version}"
                 temporary = saved.with_name(f".{saved.name}.tmp")
                 temporary.unlink(missing_ok=True)
-                copy_database(connection, temporary, forget_segments=False)
+                copy_database(driver_connection(connection), temporary, forget_segments=False)
                 temporary.replace(saved)
                 sync_directory(directory)
                 _log.info(

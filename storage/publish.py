@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from yusa.storage import files
 from yusa.storage import tables as t
@@ -43,7 +43,7 @@ class Step:
 
 
 class Publisher:
-    """Builds and replaces segments for one writer."""
+    """Builds and replaces the segments of one encoding, for one writer."""
 
     def __init__(
         self,
@@ -53,8 +53,10 @@ class Publisher:
         verified: Verified,
         damaged: set[int],
         source: TermSource,
+        encoding_id: int,
     ) -> None:
         self._directory = directory
+        self._encoding_id = encoding_id
         self._settings = settings
         self._source = source
         self._connection = connection
@@ -65,7 +67,7 @@ class Publisher:
     def find_damaged(self) -> None:
         """Look at every current file (size; checksum once) and sweep what belongs to no segment."""
         with self._connection.begin():
-            segments = read_segments(self._connection, read_state(self._connection).encoding_id)
+            segments = read_segments(self._connection, self._encoding_id)
             rows = self._connection.execute(select(t.segment_file.c.segment_id, t.segment_file.c.suffix))
             current = {files.segment_name(*row) for row in rows}
         for segment in segments:
@@ -92,8 +94,8 @@ class Publisher:
             pass
         with self._connection.begin():
             state = read_state(self._connection)
-            first = reach(read_segments(self._connection, state.encoding_id)) + 1
-            cover_tail(self._connection, state.encoding_id, self._source, first, state.next_vector_id - 1)
+            first = reach(read_segments(self._connection, self._encoding_id)) + 1
+            cover_tail(self._connection, self._encoding_id, self._source, first, state.next_vector_id - 1)
 
     def compact(self) -> None:
         """Rewrite what is dead or unmerged, the tail included, into as few segments as their size allows."""
@@ -103,7 +105,7 @@ class Publisher:
     def _run_next(self, *, compact: bool) -> bool:
         with self._connection.begin():
             state = read_state(self._connection)
-            segments = read_segments(self._connection, state.encoding_id)
+            segments = read_segments(self._connection, self._encoding_id)
             step = self._compact_step(state, segments) if compact else self._next_step(state, segments)
             if step is None:
                 return False
@@ -122,13 +124,13 @@ class Publisher:
         for segment in segments:
             if segment.id in self._damaged or segment.dead > _DEAD_SHARE * segment.count:
                 return Step(segment.first_id, segment.last_id, (segment,))
-        tail = self._tail(state, segments)
         full = state.next_vector_id - 1 - reach(segments) >= TAIL_LIMIT
-        items = [*segments, tail] if tail and full else segments
+        tail = self._tail(state, segments) if full else None
+        items = [*segments, tail] if tail else segments
         start = merge_start([item.live for item in items], factor=_MERGE_FACTOR, largest=self._largest)
         if start is not None:
             return _step(items[start:])
-        return _step([tail]) if tail and full else None
+        return _step([tail]) if tail else None
 
     def _compact_step(self, state: State, segments: list[Segment]) -> Step | None:
         tail = self._tail(state, segments)
@@ -146,11 +148,18 @@ class Publisher:
         """The tail, or as much of it as one segment takes, as if it were a segment."""
         first = reach(segments) + 1
         last = min(state.next_vector_id, first + self._largest) - 1
-        return Segment(_TAIL, first, last, count=last - first + 1, dead=0, files={}) if first <= last else None
+        if first > last:
+            return None
+        # Ids of the tail may be another encoding's.
+        own = select(func.count()).where(
+            t.passage.c.vector_id.between(first, last), t.passage.c.encoding_id == self._encoding_id
+        )
+        count = int(self._connection.execute(own).scalar_one())
+        return Segment(_TAIL, first, last, count=count, dead=0, files={})
 
     def _build(self, state: State, step: Step) -> tuple[int, dict[str, FileSum]]:
         """Write the files of segment `state.next_segment`; the number of its vectors and the files' sums."""
-        found = read_vectors(self._connection, state.encoding_id, self._settings, step.first, step.last)
+        found = read_vectors(self._connection, self._encoding_id, self._settings, step.first, step.last)
         if not len(found.ids):
             return 0, {}
         folder = self._directory / files.SEGMENTS
@@ -159,7 +168,7 @@ class Publisher:
             files.sync_directory(self._directory)
         block = segment_postings(
             self._connection,
-            state,
+            self._encoding_id,
             step.replaced,
             found.ids,
             step.last,
@@ -187,15 +196,19 @@ class Publisher:
         old = [segment.id for segment in step.replaced]
         connection.execute(delete(t.segment_file).where(t.segment_file.c.segment_id.in_(old)))
         connection.execute(delete(t.segment).where(t.segment.c.id.in_(old)))
-        connection.execute(delete(t.deletion).where(t.deletion.c.vector_id.between(step.first, step.last)))
         connection.execute(
-            delete(t.block).where(t.block.c.encoding_id == state.encoding_id, t.block.c.last_id <= step.last)
+            delete(t.deletion).where(
+                t.deletion.c.vector_id.between(step.first, step.last), t.deletion.c.encoding_id == self._encoding_id
+            )
+        )
+        connection.execute(
+            delete(t.block).where(t.block.c.encoding_id == self._encoding_id, t.block.c.last_id <= step.last)
         )
         sequence = state.sequence + 1
         connection.execute(
             insert(t.segment).values(
                 id=number,
-                encoding_id=state.encoding_id,
+                encoding_id=self._encoding_id,
                 first_id=step.first,
                 last_id=step.last,
                 count=count,

@@ -90,3 +90,23 @@ class DocumentRow:
     document: Document
     source: str
     passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unencoded:
+    """A document that the encoding under way does not have yet."""
+
+    key: int
+    id: str
+    encoding_hash: bytes
+    title: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reencoded:
+    """A document's passages of the encoding under way; vectors float32 (len(passages), dimension)."""
+
+    document: Unencoded
+    passages: tuple[Passage, ...]
+    vectors: NDArray[np.float32]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Table, select
 
 from yusa.errors import StorageError, UsageError
 from yusa.storage.attributes import attribute_rows
-from yusa.storage.records import Document, Entry
+from yusa.storage.checksums import document_checksum, passage_checksum
+from yusa.storage.records import Document, Entry, Passage
 from yusa.storage.state import State
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -72,23 +73,26 @@ class Rows:
                 (key, ordinal, self._fields[field], kind, number, text)
                 for ordinal, (field, kind, text, number) in enumerate(_attributes(document))
             ]
-        self.documents.append((
-            key,
-            document.id,
-            self._sources[entry.source],
-            self._sequence,
-            entry.content_hash,
-            entry.encoding_hash,
-            document.title,
-            _to_json(dict(document.metadata)),
-            document.text,
-        ))  # fmt: skip
+        metadata = _to_json(dict(document.metadata))
+        hashes = (entry.content_hash, entry.encoding_hash)
+        said = (document.title, metadata, document.text)
+        checksum = document_checksum(key, document.id, entry.source, self._sequence, hashes, *said)
+        self.documents.append((key, document.id, self._sources[entry.source], self._sequence, *hashes, *said, checksum))
         encoding = self._before.encoding_id
-        for passage in entry.passages:
-            self.passages.append(
-                (self._vector_id, key, encoding, passage.ordinal, passage.start, passage.end, next(vectors))
-            )
-            self._vector_id += 1
+        self.passages += passage_rows(self._vector_id, key, encoding, entry.passages, vectors)
+        self._vector_id += len(entry.passages)
+
+
+def passage_rows(
+    vector_id: int, document: int, encoding_id: int, passages: Sequence[Passage], vectors: Iterator[bytes]
+) -> list[tuple[Any, ...]]:
+    """The rows of a document's passages, whose vectors are the next of `vectors`; their ids count from `vector_id`."""
+    rows = []
+    for passage in passages:
+        row = (vector_id, document, encoding_id, passage.ordinal, passage.start, passage.end, next(vectors))
+        rows.append((*row, passage_checksum(*row)))
+        vector_id += 1
+    return rows
 
 
 def _attributes(document: Document) -> list[Any]:

@@ -54,6 +54,11 @@ class Settings:
         """Bytes of one stored vector."""
         return self.dimension * np.dtype(self.vector_dtype).itemsize
 
+    def same_encoding(self, other: Settings) -> bool:
+        """Whether both give the same passages and vectors."""
+        names = ("fingerprint", "passage_tokens", "overlap", "vector_dtype", "analyzer")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
     def to_row(self) -> dict[str, Any]:
         """The columns `settings` (JSON) and `probe_vectors` (little-endian float32) of table `encoding`."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "probe_vectors"}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import Connection, select
 
 from yusa.storage import tables as t
+from yusa.storage.checksums import PASSAGE_COLUMNS, damaged, sound_passage
 from yusa.storage.files import DamagedFileError, Verified, segment_path
 from yusa.storage.parts import (
     IDS_SUFFIX,
@@ -20,7 +19,6 @@ from yusa.storage.parts import (
     VECTORS_SUFFIX,
     Ids,
     Part,
-    Rows,
     Vectors,
     add_rows,
     joined,
@@ -30,9 +28,7 @@ from yusa.storage.parts import (
 from yusa.storage.settings import Settings
 from yusa.storage.state import Segment, State, reach, read_segments
 from yusa.storage.tiers import merge_start
-
-if TYPE_CHECKING:
-    pass
+from yusa.storage.vectors import unpack
 
 _log = logging.getLogger(__name__)
 
@@ -208,28 +204,24 @@ def deleted_between(connection: Connection, first: int, last: int) -> Ids:
 
 
 def read_vectors(connection: Connection, encoding_id: int, settings: Settings, first: int, last: int) -> Vectors:
-    """Ids, owners and vectors of a range of ids from the database, copied once and in blocks."""
+    """Ids, owners and vectors of a range of ids from the database, copied once and in blocks.
+
+    Raises:
+        IndexFormatError: a row is not what was written.
+    """
     index = new_index(settings.dimension, settings.vector_dtype)
     numbers = [np.zeros((0, 2), dtype=np.int64)]
     statement = (
-        select(t.passage.c.vector_id, t.passage.c.document, t.passage.c.vector)
+        select(*PASSAGE_COLUMNS)
         .where(t.passage.c.vector_id.between(first, last), t.passage.c.encoding_id == encoding_id)
         .order_by(t.passage.c.vector_id)
     )
     if last >= first:
         for block in connection.execute(statement).partitions(_READ_ROWS):
+            for row in block:
+                if not sound_passage(row):
+                    raise damaged(connection, f"passage {row[0]}")
             numbers.append(np.array([row[:2] for row in block], dtype=np.int64))
-            add_rows(index, unpack([row[2] for row in block], settings))
+            add_rows(index, unpack([row[6] for row in block], settings))
     columns = np.ascontiguousarray(np.concatenate(numbers).T)
     return Vectors(columns[0], columns[1], index)
-
-
-def stored_type(settings: Settings) -> np.dtype[Any]:
-    """The type of a vector's values as the database holds them."""
-    return np.dtype(settings.vector_dtype).newbyteorder("<")
-
-
-def unpack(vectors: Sequence[bytes], settings: Settings) -> Rows:
-    """Stored bytes as rows (n, dimension)."""
-    rows: Rows = np.frombuffer(b"".join(vectors), dtype=stored_type(settings))
-    return rows.reshape(len(vectors), settings.dimension)

@@ -12,7 +12,9 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from yusa.storage import tables as t
+from yusa.storage.checksums import damaged, encoding_checksum
 from yusa.storage.files import FileSum
+from yusa.storage.settings import Settings
 
 LOG_ROWS: Final = 1000
 
@@ -22,7 +24,10 @@ class State:
     """Where an index stands, as of one commit.
 
     Attributes:
+        encoding_id: the encoding that searches are answered from.
         deletions_from: `deletion` is complete for every change after this sequence.
+        building_id: the encoding that a reindex is making beside it.
+        previous_id: the encoding that a rollback leads back to.
     """
 
     format_version: int
@@ -33,6 +38,13 @@ class State:
     next_key: int
     next_vector_id: int
     next_segment: int
+    building_id: int | None = None
+    previous_id: int | None = None
+
+    @property
+    def encodings(self) -> list[int]:
+        """Every encoding whose passages are kept."""
+        return [id for id in (self.encoding_id, self.building_id, self.previous_id) if id is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +75,14 @@ _STATE = select(
     t.state.c.next_key,
     t.state.c.next_vector_id,
     t.state.c.next_segment,
+    t.state.c.building_id,
+    t.state.c.previous_id,
 )
 
 
 def read_state(connection: Connection) -> State:
     """The state as a transaction sees it."""
-    return State(*connection.execute(_STATE).one())
+    return State(**connection.execute(_STATE).one()._asdict())
 
 
 def write_state(connection: Connection, state: State, kind: str, counts: Mapping[str, int]) -> None:
@@ -81,6 +95,8 @@ def write_state(connection: Connection, state: State, kind: str, counts: Mapping
             next_key=state.next_key,
             next_vector_id=state.next_vector_id,
             next_segment=state.next_segment,
+            building_id=state.building_id,
+            previous_id=state.previous_id,
         )
     )
     connection.execute(
@@ -94,12 +110,35 @@ def write_state(connection: Connection, state: State, kind: str, counts: Mapping
     connection.execute(delete_from(t.log).where(t.log.c.sequence <= state.sequence - LOG_ROWS))
 
 
+def read_settings(connection: Connection, encoding_id: int) -> Settings:
+    """What an encoding was made with.
+
+    Raises:
+        IndexFormatError: it is not what was written.
+    """
+    columns = select(t.encoding.c.settings, t.encoding.c.probe_vectors, t.encoding.c.checksum)
+    row = connection.execute(columns.where(t.encoding.c.id == encoding_id)).one_or_none()
+    if row is None or row.checksum != encoding_checksum(encoding_id, row.settings, row.probe_vectors):
+        raise damaged(connection, f"encoding {encoding_id}")
+    return Settings.from_row(row.settings, row.probe_vectors)
+
+
+def insert_settings(connection: Connection, encoding_id: int, settings: Settings) -> None:
+    """Store what a new encoding is made with."""
+    row = settings.to_row()
+    checksum = encoding_checksum(encoding_id, **row)
+    connection.execute(insert(t.encoding).values(id=encoding_id, reached=0, checksum=checksum, **row))
+
+
 def read_segments(connection: Connection, encoding_id: int) -> list[Segment]:
     """The current segments of an encoding, by their ranges."""
     dead = (
         select(func.count())
         .select_from(t.deletion)
-        .where(t.deletion.c.vector_id.between(t.segment.c.first_id, t.segment.c.last_id))
+        .where(
+            t.deletion.c.vector_id.between(t.segment.c.first_id, t.segment.c.last_id),
+            t.deletion.c.encoding_id == encoding_id,
+        )
         .scalar_subquery()
     )
     rows = connection.execute(

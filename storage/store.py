@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, insert, inspect, select
+from sqlalchemy import Connection, Engine, insert, inspect
 
 from yusa.errors import IndexExistsError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
 from yusa.storage.database import DATABASE, checkpoint, translated, writer_engine
+from yusa.storage.encodings import NewEncoding, begin, begin_rollback, discard, drop_unused
 from yusa.storage.files import SEGMENTS, Verified, sync_directory
 from yusa.storage.lexicon import Lexicon
 from yusa.storage.lock import writer_lock
@@ -24,7 +27,7 @@ from yusa.storage.postings import TermSource
 from yusa.storage.publish import Publisher
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshots
-from yusa.storage.state import State, read_state, write_state
+from yusa.storage.state import State, insert_settings, read_settings, read_state, write_state
 from yusa.storage.stats import Stats, read_stats
 from yusa.storage.verify import VerifyReport, verify
 from yusa.storage.view import FilterCache, View
@@ -32,6 +35,16 @@ from yusa.storage.writer import Writer
 
 _OWN_FILES = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", "writer.lock", SEGMENTS}
 _MISSING_TRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    """The encoding that searches are answered from, as of the commit `sequence` or before."""
+
+    encoding_id: int
+    sequence: int
+    settings: Settings
+    snapshots: Snapshots
 
 
 class Store:
@@ -48,19 +61,25 @@ class Store:
     ) -> None:
         """Use `create` or `open`."""
         self.path = path
-        self.settings = settings
         self._engine = engine
         # Its one connection lives as long as the lock is held; the engine stays for the statements it has compiled.
         self._writer_engine = writer_engine(path)
         self._unchanging = unchanging
         self._same = SameDatabase(path)
         self._verified = Verified(state.index_id)
-        self._snapshots = Snapshots(path, settings, self._verified)
+        snapshots = Snapshots(path, settings, self._verified)
+        self._current = _Current(state.encoding_id, state.sequence, settings, snapshots)
         self._source = source
         self._lexicon = Lexicon(path, source, self._verified)
         self._filters = FilterCache()
+        self._switching = threading.Lock()
         self.constraints = FilterCache()
         """Room for what a caller computes from views and wants back in later ones, by commit."""
+
+    @property
+    def settings(self) -> Settings:
+        """What the newest commit seen is encoded with: one object until a reindex switches."""
+        return self._current.settings
 
     @classmethod
     def create(cls, path: Path, settings: Settings, analyzers: Callable[[str], TermSource]) -> Store:
@@ -163,12 +182,7 @@ class Store:
                     migrate(path)
             with translated(path), engine.begin() as connection:
                 state = read_state(connection)
-                row = connection.execute(
-                    select(t.encoding.c.settings, t.encoding.c.probe_vectors).where(
-                        t.encoding.c.id == state.encoding_id
-                    )
-                ).one()
-            settings = Settings.from_row(*row)
+                settings = read_settings(connection, state.encoding_id)
             source = analyzers(settings.analyzer)
         except BaseException:
             engine.dispose()
@@ -188,7 +202,8 @@ class Store:
                 transaction = connection.begin()
                 try:
                     state = read_state(connection)
-                    snapshot = self._snapshots.at(connection, state, last_try=missing >= _MISSING_TRIES)
+                    current = self._follow(connection, state)
+                    snapshot = current.snapshots.at(connection, state, last_try=missing >= _MISSING_TRIES)
                 except FileNotFoundError:
                     # A newer set of segments has replaced the one this transaction sees.
                     missing += 1
@@ -197,7 +212,7 @@ class Store:
                     break
                 transaction.rollback()
             try:
-                yield View(connection, state, snapshot, self.settings, self._filters, self._lexicon)
+                yield View(connection, state, snapshot, current.settings, self._filters, self._lexicon)
             finally:
                 transaction.rollback()
 
@@ -212,10 +227,54 @@ class Store:
             IndexLockedError: another writer is at work; the message names its pid.
             StorageError: the index cannot be written.
         """
-        with self._writing(wait) as (connection, publisher):
-            writer = Writer(self.path, self.settings, connection, publisher, self._source)
+        with self._writing(wait) as (connection, current):
+            publisher = self._publisher(connection, current.encoding_id, current.settings, current.snapshots.damaged)
+            writer = Writer(self.path, current.settings, connection, publisher, self._source)
             yield writer
             writer.maintain()
+
+    @contextmanager
+    def reindex(self, settings: Settings, *, wait: float = 0.0) -> Iterator[NewEncoding]:
+        """Take the writer's lock and begin an encoding beside the current one, or go on with it.
+
+        Raises:
+            IndexLockedError: another writer is at work; the message names its pid.
+            StorageError: another encoding is under way, or the index is encoded so already.
+        """
+        with self._writing(wait) as (connection, _):
+            yield self._new_encoding(connection, begin(connection, settings))
+            self._follow_now(connection)
+
+    @contextmanager
+    def rollback(self, *, wait: float = 0.0) -> Iterator[NewEncoding]:
+        """As `reindex`, to the encoding that was current before the last one; most documents have it already.
+
+        Raises:
+            IndexLockedError: another writer is at work; the message names its pid.
+            StorageError: there is no previous encoding.
+        """
+        with self._writing(wait) as (connection, _):
+            yield self._new_encoding(connection, begin_rollback(connection))
+            self._follow_now(connection)
+
+    def discard(self, *, wait: float = 0.0) -> bool:
+        """Drop the encoding under way and the previous one; whether there was any. `compact` gives the space back."""
+        with self._writing(wait) as (connection, current):
+            dropped = discard(connection)
+            self._publisher(connection, current.encoding_id, current.settings, set())  # sweeps the files
+            return dropped
+
+    def _new_encoding(self, connection: Connection, settings: Settings) -> NewEncoding:
+        with connection.begin():
+            number = read_state(connection).building_id
+        assert number is not None
+        publisher = self._publisher(connection, number, settings, set())
+        return NewEncoding(connection, publisher, self._source, settings)
+
+    def _publisher(self, connection: Connection, encoding_id: int, settings: Settings, damaged: set[int]) -> Publisher:
+        publisher = Publisher(self.path, settings, connection, self._verified, damaged, self._source, encoding_id)
+        publisher.find_damaged()
+        return publisher
 
     def stats(self) -> Stats:
         """Counts and sizes as of the newest commit."""
@@ -229,11 +288,12 @@ class Store:
             deep: check every row, vector and file instead of sizes, counts and a sample.
         """
         with translated(self.path), self._reading() as connection, connection.begin():
-            return verify(self.path, connection, self.settings, self._verified, self._source, deep=deep)
+            return verify(self.path, connection, self._verified, self._source, deep=deep)
 
     def compact(self, *, wait: float = 0.0) -> CompactReport:
         """Merge the segments and give the space of what was deleted back; searches go on meanwhile."""
-        with self._writing(wait) as (connection, publisher):
+        with self._writing(wait) as (connection, current):
+            publisher = self._publisher(connection, current.encoding_id, current.settings, current.snapshots.damaged)
             return compact(self.path, connection, publisher)
 
     def backup(self, destination: Path) -> None:
@@ -249,7 +309,7 @@ class Store:
     def close(self) -> None:
         """Close the connections; views must have ended."""
         self._engine.dispose()
-        self._snapshots.forget()
+        self._current.snapshots.forget()
         self._lexicon.forget()
 
     @contextmanager
@@ -263,21 +323,37 @@ class Store:
             self._unchanging.check()
 
     @contextmanager
-    def _writing(self, wait: float) -> Iterator[tuple[Connection, Publisher]]:
+    def _writing(self, wait: float) -> Iterator[tuple[Connection, _Current]]:
         self._same.check()
         with writer_lock(self.path, wait=wait), translated(self.path), self._writer_engine.connect() as connection:
-            publisher = Publisher(
-                self.path, self.settings, connection, self._verified, self._snapshots.damaged, self._source
-            )
-            publisher.find_damaged()
-            yield connection, publisher
+            drop_unused(connection)
+            yield connection, self._follow_now(connection)
             checkpoint(connection)
             self._same.check()
+
+    def _follow_now(self, connection: Connection) -> _Current:
+        with connection.begin():
+            return self._follow(connection, read_state(connection))
+
+    def _follow(self, connection: Connection, state: State) -> _Current:
+        """What the commit that a transaction sees is encoded with."""
+        current = self._current
+        if state.encoding_id == current.encoding_id:
+            return current
+        settings = read_settings(connection, state.encoding_id)
+        current = _Current(state.encoding_id, state.sequence, settings, Snapshots(self.path, settings, self._verified))
+        with self._switching:
+            if current.sequence <= self._current.sequence:
+                # An old commit, read by a search that began before the switch.
+                return current
+            if self._current.encoding_id != current.encoding_id:
+                self._current = current
+            return self._current
 
 
 def _fill(connection: Connection, settings: Settings) -> None:
     t.metadata.create_all(connection, checkfirst=False)
-    connection.execute(insert(t.encoding).values(id=1, **settings.to_row()))
+    insert_settings(connection, 1, settings)
     connection.execute(
         insert(t.state).values(
             id=1,

@@ -1,6 +1,7 @@
 """The tables of an index. Numbers that are never used again (keys, vector ids, segments) are counted in `state`.
 
-The same tables can live in PostgreSQL: nothing here depends on SQLite beyond options it alone reads.
+The same tables can live in PostgreSQL: nothing here depends on SQLite beyond options it alone reads. Defaults are for
+rows that a migration finds; what is written names every column.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    text,
 )
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 
 
 # Text compares by code point everywhere; SQLite's default (BINARY over UTF-8) does already.
@@ -45,6 +47,9 @@ state = Table(
     Column("next_key", BigInteger, nullable=False),
     Column("next_vector_id", BigInteger, nullable=False),
     Column("next_segment", BigInteger, nullable=False),
+    # The encoding that a reindex is making beside the current one, and the one that a rollback leads back to.
+    Column("building_id", Integer),
+    Column("previous_id", Integer),
 )
 
 encoding = Table(
@@ -53,6 +58,9 @@ encoding = Table(
     Column("id", Integer, primary_key=True),
     Column("settings", _Text, nullable=False),
     Column("probe_vectors", LargeBinary, nullable=False),
+    # Documents of keys up to this one have their passages of the encoding; the current one has those of all.
+    Column("reached", BigInteger, nullable=False, server_default=text("0")),
+    Column("checksum", BigInteger, nullable=False, server_default=text("0")),
 )
 
 # The choice that tuning made, as JSON: one for each encoding, because another encoder wants another weight.
@@ -83,6 +91,7 @@ document = Table(
     Column("title", _Text),
     Column("metadata", _Text, nullable=False),
     Column("text", _Text, nullable=False),
+    Column("checksum", BigInteger, nullable=False, server_default=text("0")),
     Index("document_source", "source_id"),
     Index("document_encoding_hash", "encoding_hash"),
 )
@@ -97,6 +106,7 @@ passage = Table(
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
     Column("vector", LargeBinary, nullable=False),
+    Column("checksum", BigInteger, nullable=False, server_default=text("0")),
     Index("passage_document", "document"),
 )
 
@@ -128,6 +138,7 @@ deletion = Table(
     metadata,
     Column("vector_id", _Id, primary_key=True, autoincrement=False),
     Column("sequence", BigInteger, nullable=False),
+    Column("encoding_id", Integer, nullable=False, server_default=text("1")),
     Index("deletion_sequence", "sequence"),
 )
 

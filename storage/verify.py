@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,15 @@ from sqlalchemy.exc import DBAPIError
 
 from yusa.storage import tables as t
 from yusa.storage.attributes import attribute_rows
+from yusa.storage.checksums import PASSAGE_COLUMNS, documents_with_source, sound_document, sound_passage
 from yusa.storage.files import DamagedFileError, Verified
 from yusa.storage.lexicon import analyzed, segment_block, tail_blocks
 from yusa.storage.parts import Flags, Ids, Part
 from yusa.storage.postings import Block, TermSource, merged, same_postings
 from yusa.storage.settings import Settings
-from yusa.storage.snapshot import check_sample, deleted_between, load_segment, unpack
-from yusa.storage.state import Segment, State, reach, read_segments, read_state
+from yusa.storage.snapshot import check_sample, deleted_between, load_segment
+from yusa.storage.state import Segment, State, reach, read_segments, read_settings, read_state
+from yusa.storage.vectors import unpack
 
 _ROWS = 5000
 _SHOWN = 100
@@ -51,46 +53,61 @@ class VerifyReport:
 def verify(
     directory: Path,
     connection: Connection,
-    settings: Settings,
     verified: Verified,
     source: TermSource,
     *,
     deep: bool,
 ) -> VerifyReport:
-    """Check the commit that a read transaction sees."""
+    """Check the commit that a read transaction sees, with all its encodings."""
     state = read_state(connection)
-    segments = read_segments(connection, state.encoding_id)
-    problems = list(_state_problems(connection, state, segments))
-    if deep:
-        try:
-            problems += _database_problems(connection)
-            problems += _passage_problems(connection, settings)
-            problems += _document_problems(connection)
-        except DBAPIError as error:
-            problems.append(f"database: {error.orig}")
+    problems = list(_counter_problems(connection, state))
     repairable: list[str] = []
-    for segment in segments:
-        if segment.count:
-            repairable += _segment_problems(directory, connection, segment, settings, verified, deep=deep)
-            repairable += _postings_problems(directory, connection, state, segment, verified, source, deep=deep)
-    repairable += _tail_problems(connection, state, reach(segments) + 1, source, deep=deep)
+    if deep:
+        problems += _unless_unreadable(chain(_database_problems(connection), _document_problems(connection)))
+    for number in state.encodings:
+        settings = read_settings(connection, number)
+        segments = read_segments(connection, number)
+        problems += _segment_count_problems(connection, state, number, segments)
+        if deep:
+            problems += _unless_unreadable(_passage_problems(connection, number, settings))
+        for segment in segments:
+            if segment.count:
+                repairable += _segment_problems(directory, connection, segment, settings, verified, deep=deep)
+                repairable += _postings_problems(directory, connection, number, segment, verified, source, deep=deep)
+        # What is in no segment is read from the database anyway; only of the current encoding is it read at all.
+        if number == state.encoding_id:
+            repairable += _tail_problems(connection, state, reach(segments) + 1, source, deep=deep)
+    own = t.passage.c.encoding_id == state.encoding_id
     return VerifyReport(
         deep=deep,
         documents=int(connection.execute(select(func.count(t.document.c.key))).scalar_one()),
-        passages=int(connection.execute(select(func.count(t.passage.c.vector_id))).scalar_one()),
-        segments=len(segments),
+        passages=int(connection.execute(select(func.count(t.passage.c.vector_id)).where(own)).scalar_one()),
+        segments=len(read_segments(connection, state.encoding_id)),
         problems=tuple(problems[:_SHOWN]),
         repairable=tuple(repairable[:_SHOWN]),
     )
 
 
-def _state_problems(connection: Connection, state: State, segments: list[Segment]) -> Iterator[str]:
+def _unless_unreadable(problems: Iterator[str]) -> Iterator[str]:
+    """The problems, the last of which may be that the database cannot be read further."""
+    try:
+        yield from problems
+    except DBAPIError as error:
+        yield f"database: {error.orig}"
+
+
+def _counter_problems(connection: Connection, state: State) -> Iterator[str]:
     highest_key = connection.execute(select(func.max(t.document.c.key))).scalar_one() or 0
     highest_vector = connection.execute(select(func.max(t.passage.c.vector_id))).scalar_one()
     if highest_key >= state.next_key:
         yield f"document key {highest_key} is not below the next key {state.next_key}"
     if highest_vector is not None and highest_vector >= state.next_vector_id:
         yield f"vector id {highest_vector} is not below the next id {state.next_vector_id}"
+
+
+def _segment_count_problems(
+    connection: Connection, state: State, encoding_id: int, segments: list[Segment]
+) -> Iterator[str]:
     if reach(segments) >= state.next_vector_id:
         yield f"the segments reach to {reach(segments)}, beyond the last vector id {state.next_vector_id - 1}"
     for left, right in pairwise(segments):
@@ -102,7 +119,7 @@ def _state_problems(connection: Connection, state: State, segments: list[Segment
             .select_from(t.passage)
             .where(
                 t.passage.c.vector_id.between(segment.first_id, segment.last_id),
-                t.passage.c.encoding_id == state.encoding_id,
+                t.passage.c.encoding_id == encoding_id,
             )
         ).scalar_one()
         if live != segment.live:
@@ -117,17 +134,16 @@ def _database_problems(connection: Connection) -> Iterator[str]:
         yield f"database: row {row} of {table} refers to a row of {parent} that is not there"
 
 
-def _passage_problems(connection: Connection, settings: Settings) -> Iterator[str]:
-    statement = select(
-        t.passage.c.vector_id,
-        t.passage.c.start,
-        t.passage.c.end,
-        t.passage.c.vector,
-        t.document.c.id,
-        func.length(t.document.c.text).label("length"),
-    ).join(t.document, t.document.c.key == t.passage.c.document)
+def _passage_problems(connection: Connection, encoding_id: int, settings: Settings) -> Iterator[str]:
+    statement = (
+        select(*PASSAGE_COLUMNS, t.document.c.id, func.length(t.document.c.text).label("length"))
+        .join(t.document, t.document.c.key == t.passage.c.document)
+        .where(t.passage.c.encoding_id == encoding_id)
+    )
     for rows in connection.execute(statement).partitions(_ROWS):
         for row in rows:
+            if not sound_passage(row[: len(PASSAGE_COLUMNS)]):
+                yield f"passage {row.vector_id} of document {row.id!r} is not what was written"
             if not 0 <= row.start <= row.end <= row.length:
                 span = f"{row.start}-{row.end} of {row.length} characters"
                 yield f"passage {row.vector_id} of document {row.id!r} spans {span}"
@@ -141,6 +157,7 @@ def _passage_problems(connection: Connection, settings: Settings) -> Iterator[st
                 yield f"vector {row.vector_id} holds a value that is not finite"
     gaps = (
         select(t.passage.c.document)
+        .where(t.passage.c.encoding_id == encoding_id)
         .group_by(t.passage.c.document, t.passage.c.encoding_id)
         .having(
             (func.count(t.passage.c.ordinal.distinct()) != func.count())
@@ -152,7 +169,10 @@ def _passage_problems(connection: Connection, settings: Settings) -> Iterator[st
 
 
 def _document_problems(connection: Connection) -> Iterator[str]:
-    """Whether the attributes are those of the metadata; both are read in the order of documents, side by side."""
+    """Whether documents are what was written, and the attributes those of the metadata.
+
+    Both are read in the order of documents, side by side.
+    """
     statement = (
         select(
             t.attribute.c.document,
@@ -166,16 +186,18 @@ def _document_problems(connection: Connection) -> Iterator[str]:
         .order_by(t.attribute.c.document, t.attribute.c.ordinal)
     )
     last = 0
-    documents = select(t.document.c.key, t.document.c.id, t.document.c.metadata).order_by(t.document.c.key).limit(_ROWS)
+    documents = documents_with_source().order_by(t.document.c.key).limit(_ROWS)
     while rows := connection.execute(documents.where(t.document.c.key > last)).all():
         stored: dict[int, list[tuple[object, ...]]] = {}
         for document, *value in connection.execute(
             statement.where(t.attribute.c.document > last, t.attribute.c.document <= rows[-1].key)
         ):
             stored.setdefault(document, []).append(tuple(value))
-        for key, id, metadata in rows:
-            if stored.get(key, []) != [tuple(row) for row in attribute_rows(json.loads(metadata))]:
-                yield f"the filterable values of document {id!r} are not those of its metadata"
+        for row in rows:
+            if not sound_document(row):
+                yield f"document {row.id!r} is not what was written"
+            elif stored.get(row.key, []) != [tuple(one) for one in attribute_rows(json.loads(row.metadata))]:
+                yield f"the filterable values of document {row.id!r} are not those of its metadata"
         last = rows[-1].key
 
 
@@ -198,7 +220,7 @@ def _segment_problems(
 def _postings_problems(
     directory: Path,
     connection: Connection,
-    state: State,
+    encoding_id: int,
     segment: Segment,
     verified: Verified,
     source: TermSource,
@@ -213,7 +235,9 @@ def _postings_problems(
         yield f"segment {segment.id}: {error}"
     else:
         dead = deleted_between(connection, segment.first_id, segment.last_id)
-        yield from _differing(connection, state, f"segment {segment.id}", [(block, None)], dead, source, deep=deep)
+        yield from _differing(
+            connection, encoding_id, f"segment {segment.id}", [(block, None)], dead, source, deep=deep
+        )
 
 
 def _tail_problems(
@@ -223,12 +247,12 @@ def _tail_problems(
     if first <= last:
         blocks = tail_blocks(connection, state.encoding_id, source, first, last)
         dead = deleted_between(connection, first, last)
-        yield from _differing(connection, state, "the tail", blocks, dead, source, deep=deep)
+        yield from _differing(connection, state.encoding_id, "the tail", blocks, dead, source, deep=deep)
 
 
 def _differing(
     connection: Connection,
-    state: State,
+    encoding_id: int,
     where: str,
     blocks: list[tuple[Block, Flags | None]],
     dead: Ids,
@@ -244,7 +268,7 @@ def _differing(
         ids = ids[::step]
         for start in range(0, len(ids), _ROWS):
             chosen = ids[start : start + _ROWS]
-            expected = analyzed(connection, state.encoding_id, source, chosen.tolist())
+            expected = analyzed(connection, encoding_id, source, chosen.tolist())
             if not same_postings(merged([(block, np.isin(block.ids, chosen))]), expected):
                 yield f"{where}: the keyword postings are not those of the texts"
                 return

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,14 @@ from sqlalchemy import Connection, Select, Text, cast, func, select
 from yusa.errors import StorageError, UsageError
 from yusa.storage import tables as t
 from yusa.storage.bm25 import Keywords
+from yusa.storage.checksums import PASSAGE_COLUMNS, damaged, documents_with_source, sound_document, sound_passage
 from yusa.storage.database import chunks
 from yusa.storage.facets import FacetValue, facet_counts
 from yusa.storage.filter_sql import compile_filter
 from yusa.storage.filters import Filter
 from yusa.storage.lexicon import Lexicon
 from yusa.storage.lookup import held, source_ids, storable
+from yusa.storage.matching import passes
 from yusa.storage.parts import Flags, Ids
 from yusa.storage.ranking import Scores, best, exact_scores, gather, scan
 from yusa.storage.records import Document, DocumentRow, Json, Known, PassageRow
@@ -88,6 +91,11 @@ class View:
     @property
     def sequence(self) -> int:
         return self._snapshot.sequence
+
+    @property
+    def settings(self) -> Settings:
+        """What this commit is encoded with; `Store.settings` as long as no reindex switches."""
+        return self._settings
 
     def live(self) -> int:
         """Vectors that a search without a filter ranks."""
@@ -236,18 +244,18 @@ class View:
         wanted = [int(i) for i in vector_ids]
         rows: dict[int, PassageRow] = {}
         for chunk in chunks(wanted):
-            for row in self._connection.execute(_PASSAGES.where(t.passage.c.vector_id.in_(chunk))):
-                rows[row[0]] = PassageRow(*row)
+            rows |= {row.vector_id: row for row in self._passages(_PASSAGES.where(t.passage.c.vector_id.in_(chunk)))}
+        if len(rows) < len(set(wanted)):
+            ids = np.setdiff1d(wanted, list(rows))
+            lost = gather(self._snapshot.parts, ids)[0]
+            if len(lost):
+                raise damaged(self._connection, f"passage {lost[0]}, which is not there,")
         return rows
 
     def passages_of(self, key: int) -> list[PassageRow]:
         """A document's passages in their order."""
-        rows = self._connection.execute(
-            _PASSAGES.where(
-                t.passage.c.document == int(key), t.passage.c.encoding_id == self._snapshot.encoding_id
-            ).order_by(t.passage.c.ordinal)
-        )
-        return [PassageRow(*row) for row in rows]
+        own = (t.passage.c.document == int(key), t.passage.c.encoding_id == self._snapshot.encoding_id)
+        return self._passages(_PASSAGES.where(*own).order_by(t.passage.c.ordinal))
 
     def documents(self, keys: Iterable[int]) -> dict[int, DocumentRow]:
         """Documents by their internal keys; keys that are not in the index are left out."""
@@ -255,7 +263,23 @@ class View:
         rows: dict[int, DocumentRow] = {}
         for chunk in chunks(wanted):
             rows |= self._documents(_DOCUMENTS.where(t.document.c.key.in_(chunk)))
+        missing = [key for key in wanted if key not in rows]
+        if missing and any(
+            np.isin(part.owners if part.live is None else part.owners[part.live], missing).any()
+            for part in self._snapshot.parts
+        ):
+            raise damaged(self._connection, "a document, which is not there,")
         return rows
+
+    def require_passing(self, tree: Filter, rows: Iterable[DocumentRow]) -> None:
+        """Compare what a filter let pass with the documents themselves.
+
+        Raises:
+            IndexFormatError: one does not pass: the index over metadata is damaged.
+        """
+        for row in rows:
+            if not passes(tree, row):
+                raise damaged(self._connection, f"the filterable values of document {row.document.id!r}")
 
     def get(self, id: str) -> DocumentRow | None:
         """The document of an id."""
@@ -315,36 +339,37 @@ class View:
         if count < 1:
             raise UsageError(f"count must be at least 1, not {count}")
 
-    def _documents(self, statement: Select[int, str, str, str | None, str, str, int]) -> dict[int, DocumentRow]:
-        return {
-            key: DocumentRow(
-                key=key,
-                document=Document(id=id, text=text, title=title, metadata=json.loads(metadata)),
-                source=source,
-                passages=passages,
-            )
-            for key, id, text, title, metadata, source, passages in self._connection.execute(statement)
-        }
+    def _passages(self, statement: Select[Any]) -> list[PassageRow]:
+        found = []
+        for row in self._connection.execute(statement):
+            if not sound_passage(row):
+                raise damaged(self._connection, f"passage {row.vector_id}")
+            found.append(PassageRow(row.vector_id, row.document, row.ordinal, row.start, row.end))
+        return found
+
+    def _documents(self, statement: Select[Any]) -> dict[int, DocumentRow]:
+        found = {}
+        for row in self._connection.execute(statement):
+            if not sound_document(row):
+                raise damaged(self._connection, f"document {row.id!r}")
+            document = Document(id=row.id, text=row.text, title=row.title, metadata=json.loads(row.metadata))
+            found[row.key] = DocumentRow(row.key, document, row.source, row.passages)
+        return found
 
 
-_PASSAGES = select(t.passage.c.vector_id, t.passage.c.document, t.passage.c.ordinal, t.passage.c.start, t.passage.c.end)
+_PASSAGES = select(*PASSAGE_COLUMNS)
 _TEXTS = select(
     t.passage.c.vector_id,
     t.document.c.title,
     func.substr(t.document.c.text, t.passage.c.start + 1, t.passage.c.end - t.passage.c.start),
 ).join(t.document, t.document.c.key == t.passage.c.document)
-_DOCUMENTS = select(
-    t.document.c.key,
-    t.document.c.id,
-    t.document.c.text,
-    t.document.c.title,
-    t.document.c.metadata,
-    t.source.c.name,
+_DOCUMENTS = documents_with_source().add_columns(
     select(func.count())
     .select_from(t.passage)
     .where(
         t.passage.c.document == t.document.c.key,
         t.passage.c.encoding_id == select(t.state.c.encoding_id).scalar_subquery(),
     )
-    .scalar_subquery(),
-).join_from(t.document, t.source, t.document.c.source_id == t.source.c.id)
+    .scalar_subquery()
+    .label("passages")
+)

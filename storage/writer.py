@@ -24,8 +24,8 @@ from yusa.storage.publish import Publisher
 from yusa.storage.records import Encoded, Entry, Json, Known, Passage
 from yusa.storage.rows import Names, Rows, known_names
 from yusa.storage.settings import Settings
-from yusa.storage.snapshot import stored_type, unpack
 from yusa.storage.state import reach, read_segments, read_state, write_state
+from yusa.storage.vectors import packed, unpack
 
 _log = logging.getLogger(__name__)
 
@@ -90,9 +90,9 @@ class Writer:
         vectors = iter(self._packed(entries))
         names = {table: Names(known) for table, known in self._names.items()}
         rows = Rows(self._state, sources=names[t.source], fields=names[t.field])
-        for entry in entries:
-            rows.add(entry, vectors)
         try:
+            for entry in entries:
+                rows.add(entry, vectors)
             block = self._block(entries)
             with translated(self._directory), self._connection.begin():
                 replaced = self._replaceable(entries)
@@ -192,10 +192,10 @@ class Writer:
 
     def _remove(self, keys: Sequence[int]) -> None:
         for chunk in chunks(keys):
-            gone = select(t.passage.c.vector_id, literal(self._state.sequence + 1)).where(
+            gone = select(t.passage.c.vector_id, literal(self._state.sequence + 1), t.passage.c.encoding_id).where(
                 t.passage.c.document.in_(chunk)
             )
-            self._connection.execute(insert(t.deletion).from_select(["vector_id", "sequence"], gone))
+            self._connection.execute(insert(t.deletion).from_select(["vector_id", "sequence", "encoding_id"], gone))
             self._connection.execute(delete(t.attribute).where(t.attribute.c.document.in_(chunk)))
             self._connection.execute(delete(t.passage).where(t.passage.c.document.in_(chunk)))
             self._connection.execute(delete(t.document).where(t.document.c.key.in_(chunk)))
@@ -206,29 +206,14 @@ class Writer:
             self._connection.exec_driver_sql(self._inserts[table], rows)
 
     def _packed(self, entries: Sequence[Entry]) -> list[bytes]:
-        """Every vector of a batch as stored bytes, in the order of entries and passages."""
         seen: set[str] = set()
         for entry in entries:
             id = entry.document.id
             if id in seen:
                 raise StorageError(f"document {id!r} stands twice in one batch; nothing of the batch was stored.")
             seen.add(id)
-            expected = (len(entry.passages), self._settings.dimension)
-            if entry.vectors.shape != expected:
-                raise StorageError(
-                    f"document {id!r} was not stored: its vectors have the shape {entry.vectors.shape}, not {expected}."
-                )
-        with np.errstate(over="ignore"):
-            rows = np.concatenate([entry.vectors for entry in entries]).astype(stored_type(self._settings))
-        good = np.isfinite(rows).all(axis=1)
-        if not good.all():
-            owners = [entry.document.id for entry in entries for _ in entry.passages]
-            raise StorageError(
-                f"document {owners[int(np.argmin(good))]!r} was not stored: {self._settings.vector_dtype} cannot hold "
-                "a value of its vectors. Use an encoder that normalises them, or an index with float32 vectors."
-            )
-        packed, size = rows.tobytes(), self._settings.vector_bytes
-        return [packed[start : start + size] for start in range(0, len(packed), size)]
+        named = [(f"document {entry.document.id!r}", len(entry.passages), entry.vectors) for entry in entries]
+        return packed(named, self._settings)
 
     def _encodings(self, keys: dict[int, bytes]) -> dict[bytes, Encoded]:
         statement = (

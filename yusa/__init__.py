@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from yusa.encoder.cross_encoder import CrossEncoder
     from yusa.encoder.encoder import Encoder
     from yusa.errors import YusaError
-    from yusa.index import Index, create, open
+    from yusa.index import Index
     from yusa.indexer import read
+    from yusa.opening import create, open, restore
     from yusa.search.hit import Hit
     from yusa.storage.records import Document
 
-__all__ = ["CrossEncoder", "Document", "Encoder", "Hit", "Index", "YusaError", "create", "open", "read"]
+__all__ = ["CrossEncoder", "Document", "Encoder", "Hit", "Index", "YusaError", "create", "open", "read", "restore"]
 
 _HOME = {
     "CrossEncoder": "yusa.encoder",
@@ -26,9 +27,10 @@ _HOME = {
     "Hit": "yusa.search.hit",
     "Index": "yusa.index",
     "YusaError": "yusa.errors",
-    "create": "yusa.index",
-    "open": "yusa.index",
+    "create": "yusa.opening",
+    "open": "yusa.opening",
     "read": "yusa.indexer",
+    "restore": "yusa.opening",
 }
 
 

@@ -17,7 +17,8 @@ from filelock import FileLock
 import yusa
 from yusa.encoder.cache import cache_dir
 from yusa.errors import DocumentNotFoundError, InputError, RunInterruptedError
-from yusa.index import DEFAULT_OVERLAP, DEFAULT_PASSAGE_TOKENS, Index
+from yusa.index import Index
+from yusa.opening import DEFAULT_OVERLAP, DEFAULT_PASSAGE_TOKENS
 from yusa.search.datasets import Dataset, corpus_blocks, corpus_digest
 from yusa.search.evaluation import SearchFunction
 from yusa.search.hit import Hit

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yusa.encoder.base import EncodeProgress, Fingerprint, SentenceEncoder
-from yusa.errors import EncoderMismatchError
+from yusa.errors import EncoderMismatchError, UsageError
 
 if TYPE_CHECKING:
     from yusa.storage import Settings, Store
+    from yusa.storage.settings import VectorType
 
 MINIMUM_COSINE = 0.999
 
@@ -68,6 +69,75 @@ def require_same_vectors(encoder: SentenceEncoder, settings: Settings, index: Pa
     _remember(mark)
 
 
+def checked(encoder: SentenceEncoder, settings: Settings, index: Path) -> SentenceEncoder:
+    """The encoder, if it is the one of these settings.
+
+    Raises:
+        EncoderMismatchError: it is another, or gives other vectors.
+    """
+    from yusa.encoder.cache import cache_dir
+
+    require_same_encoder(encoder, settings, index)
+    require_same_vectors(encoder, settings, index, cache_dir())
+    return encoder
+
+
+def load_encoder(encoder: str | Path | SentenceEncoder, **options: Any) -> SentenceEncoder:
+    """An encoder by name or directory; an encoder object is taken as it is.
+
+    Raises:
+        EncoderError: it cannot be loaded.
+        UsageError: options for an object, which is loaded already.
+    """
+    if not isinstance(encoder, str | Path):
+        if any(value is not None for value in options.values()):
+            raise UsageError(
+                "pooling, max_length, prompts and device belong to loading; the encoder given is loaded already"
+            )
+        return encoder
+    from yusa.encoder import Encoder
+
+    return Encoder.load(encoder, **options)
+
+
+def require_cut(passage_tokens: int, overlap: int) -> None:
+    """Raise UsageError unless passages can be cut so."""
+    if not 0 <= overlap < passage_tokens:
+        raise UsageError(
+            f"overlap must be at least 0 and less than passage_tokens; got overlap {overlap}, "
+            f"passage_tokens {passage_tokens}"
+        )
+
+
+def settings_for(
+    encoder: SentenceEncoder, *, passage_tokens: int, overlap: int, vector_dtype: VectorType, analyzer: str
+) -> Settings:
+    """What an index remembers of an encoder, enough to load the same one again."""
+    from yusa.encoder.probes import PROBE_IS_QUERY, PROBE_TEXTS, probe_vectors
+    from yusa.storage import Settings
+
+    identity = encoder.fingerprint
+    return Settings(
+        encoder=encoder.name,
+        encoder_options={
+            "pooling": identity.pooling,
+            "max_length": identity.max_length,
+            "prompts": {"query": identity.query_prompt, "document": identity.document_prompt},
+            "normalize": identity.normalize,
+        },
+        fingerprint=identity.to_dict(),
+        provenance=encoder.provenance,
+        dimension=encoder.dimension,
+        passage_tokens=passage_tokens,
+        overlap=overlap,
+        vector_dtype=vector_dtype,
+        analyzer=analyzer,
+        probe_texts=PROBE_TEXTS,
+        probe_is_query=PROBE_IS_QUERY,
+        probe_vectors=probe_vectors(encoder),
+    )
+
+
 def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
 
@@ -80,28 +150,31 @@ def _remember(mark: Path) -> None:
 
 
 class CheckedEncoder:
-    """The index's encoder: loaded on first use, by one thread, and then compared with the index."""
+    """The index's encoder: loaded on first use, by one thread, and then compared with the index.
 
-    def __init__(self, store: Store, load: Callable[[], SentenceEncoder]) -> None:
+    After a reindex, by whomever, it is loaded and compared anew.
+    """
+
+    def __init__(self, store: Store, load: Callable[[Settings], SentenceEncoder]) -> None:
         self._store = store
         self._load = load
         self._lock = threading.Lock()
-        self._loaded: SentenceEncoder | None = None
+        self._loaded: tuple[Settings, SentenceEncoder] | None = None
 
     @property
     def loaded(self) -> SentenceEncoder:
-        if self._loaded is None:
+        loaded = self._loaded
+        if loaded is None or loaded[0] is not self._store.settings:
             with self._lock:
-                if self._loaded is None:
-                    self._loaded = self._check(self._load())
-        return self._loaded
+                loaded, settings = self._loaded, self._store.settings
+                if loaded is None or loaded[0] is not settings:
+                    self._loaded = loaded = (settings, checked(self._load(settings), settings, self._store.path))
+        return loaded[1]
 
-    def _check(self, encoder: SentenceEncoder) -> SentenceEncoder:
-        from yusa.encoder.cache import cache_dir
-
-        require_same_encoder(encoder, self._store.settings, self._store.path)
-        require_same_vectors(encoder, self._store.settings, self._store.path, cache_dir())
-        return encoder
+    def use(self, load: Callable[[Settings], SentenceEncoder]) -> None:
+        """Load it so from now on."""
+        with self._lock:
+            self._load, self._loaded = load, None
 
     @property
     def name(self) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import builtins
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 from unicodedata import normalize
 
 from yusa.encoder.base import Pooling, SentenceEncoder
-from yusa.errors import DocumentNotFoundError, EncoderError, UsageError
-from yusa.identity import CheckedEncoder, require_same_encoder
-from yusa.indexer import Progress, Report, Source, documents_source, run
+from yusa.errors import DocumentNotFoundError, UsageError
+from yusa.identity import CheckedEncoder, checked, load_encoder, require_cut, settings_for
+from yusa.indexer import Progress, ReindexReport, Report, Source, documents_source, reindex, run
 from yusa.indexer.prepare import encoded_document
 from yusa.search.rerank import Reranker
 from yusa.search.searcher import Mode, Searcher, check_choice
@@ -21,131 +22,12 @@ from yusa.storage import Settings, Store
 from yusa.text.analyzer import load_analyzer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from yusa.search.hit import Hit
     from yusa.storage import CompactReport, Document, DocumentRow, Filter, PassageRow, Stats, VerifyReport
     from yusa.storage.facets import FacetValue
-
-DEFAULT_ENCODER = "multilingual-e5-small"
-DEFAULT_PASSAGE_TOKENS = 256
-DEFAULT_OVERLAP = 32
-
-
-def create(
-    path: str | Path,
-    *,
-    encoder: str | Path | SentenceEncoder = DEFAULT_ENCODER,
-    pooling: Pooling | None = None,
-    max_length: int | None = None,
-    prompts: Mapping[str, str] | None = None,
-    device: str | None = None,
-    passage_tokens: int = DEFAULT_PASSAGE_TOKENS,
-    overlap: int = DEFAULT_OVERLAP,
-    vector_dtype: Literal["float16", "float32"] = "float16",
-    analyzer: str = "standard",
-) -> Index:
-    """Makes a new, empty index in the directory `path` and opens it.
-
-    Args:
-        encoder: a packaged model, a directory, a hub name, or an encoder object.
-        prompts: texts put in front of every "query" and every "document".
-        passage_tokens: the most tokens of a passage; less where the encoder allows less.
-        overlap: tokens of whole sentences that a passage repeats from the one before it.
-        analyzer: what keyword search compares: "standard", or "kiwi" with Korean morphemes (extra `kiwi`, slower).
-
-    Raises:
-        IndexExistsError: `path` holds an index already.
-        EncoderError: the encoder cannot be loaded or does not have this pooling.
-        UsageError: `passage_tokens`, `overlap`, `vector_dtype` or `analyzer` make no sense.
-        MissingDependencyError: the analyzer's package is not installed.
-    """
-    path = Path(path)
-    if not 0 <= overlap < passage_tokens:
-        raise UsageError(
-            f"overlap must be at least 0 and less than passage_tokens; got overlap {overlap}, "
-            f"passage_tokens {passage_tokens}"
-        )
-    if vector_dtype not in ("float16", "float32"):
-        raise UsageError(f"vector_dtype must be 'float16' or 'float32', not {vector_dtype!r}")
-    load_analyzer(analyzer)
-    Store.require_free(path)
-    loaded = _load(encoder, pooling=pooling, max_length=max_length, prompts=prompts, device=device)
-    from yusa.encoder.probes import PROBE_IS_QUERY, PROBE_TEXTS, probe_vectors
-
-    identity = loaded.fingerprint
-    settings = Settings(
-        encoder=loaded.name,
-        encoder_options={
-            "pooling": identity.pooling,
-            "max_length": identity.max_length,
-            "prompts": {"query": identity.query_prompt, "document": identity.document_prompt},
-            "normalize": identity.normalize,
-        },
-        fingerprint=identity.to_dict(),
-        provenance=loaded.provenance,
-        dimension=loaded.dimension,
-        passage_tokens=passage_tokens,
-        overlap=overlap,
-        vector_dtype=vector_dtype,
-        analyzer=analyzer,
-        probe_texts=PROBE_TEXTS,
-        probe_is_query=PROBE_IS_QUERY,
-        probe_vectors=probe_vectors(loaded),
-    )
-    return Index(Store.create(path, settings, load_analyzer), lambda: loaded)
-
-
-def open(
-    path: str | Path,
-    *,
-    encoder: str | Path | SentenceEncoder | None = None,
-    pooling: Pooling | None = None,
-    max_length: int | None = None,
-    prompts: Mapping[str, str] | None = None,
-    device: str | None = None,
-) -> Index:
-    """Opens the index in the directory `path`.
-
-    The encoder is loaded when it is first needed; without `encoder` it is the one the index was made with. An encoder
-    object is compared with the index at once, a name when it is loaded.
-
-    Raises:
-        IndexNotFoundError: there is no index at `path`.
-        IndexFormatError: a newer yusa wrote it, or it is damaged.
-        EncoderMismatchError: the encoder given is not the index's.
-    """
-    store = Store.open(Path(path), load_analyzer)
-    settings = store.settings
-    if encoder is not None and not isinstance(encoder, str | Path):
-        given = encoder
-        require_same_encoder(given, settings, store.path)
-        return Index(store, lambda: given)
-
-    name = settings.encoder if encoder is None else encoder
-    asked = {"pooling": pooling, "max_length": max_length, "prompts": prompts}
-    asked = {key: value for key, value in asked.items() if value is not None}
-
-    def load() -> SentenceEncoder:
-        try:
-            return _load(name, **{**settings.encoder_options, **asked}, device=device)
-        except EncoderError:
-            if encoder is None:
-                raise
-            # Another encoder may not have the stored pooling or length; the comparison says so better than the loader.
-            return _load(name, **asked, device=device)
-
-    return Index(store, load)
-
-
-def _load(encoder: str | Path | SentenceEncoder, **options: Any) -> SentenceEncoder:
-    if not isinstance(encoder, str | Path):
-        if any(value is not None for value in options.values()):
-            raise UsageError(
-                "pooling, max_length, prompts and device belong to loading; the encoder given is loaded already"
-            )
-        return encoder
-    from yusa.encoder import Encoder
-
-    return Encoder.load(encoder, **options)
 
 
 class Index:
@@ -154,7 +36,7 @@ class Index:
     Safe to search from many threads and processes at once. One process writes at a time; a second is told who does.
     """
 
-    def __init__(self, store: Store, load: Callable[[], SentenceEncoder]) -> None:
+    def __init__(self, store: Store, load: Callable[[Settings], SentenceEncoder]) -> None:
         self._store = store
         self._encoder = CheckedEncoder(store, load)
         analyzer = load_analyzer(store.settings.analyzer)
@@ -353,10 +235,11 @@ class Index:
         Raises:
             InputError: the text holds nothing, or what is not text.
         """
-        document, vectors = encoded_document(self.encoder, text, title, self.settings)
-        return self._searcher.similar_vectors(
-            vectors, document, top_k=top_k, offset=offset, where=where, passages=passages
-        )
+
+        def encode(settings: Settings) -> tuple[str, NDArray[np.float32]]:
+            return encoded_document(self.encoder, text, title, settings)
+
+        return self._searcher.similar_text(encode, top_k=top_k, offset=offset, where=where, passages=passages)
 
     def facets(
         self,
@@ -452,6 +335,98 @@ class Index:
     def compact(self, *, wait: float = 0.0) -> CompactReport:
         """Merges segments and gives the bytes of what was deleted back to the disk; searches go on meanwhile."""
         return self._store.compact(wait=wait)
+
+    def reindex(
+        self,
+        encoder: str | Path | SentenceEncoder | None = None,
+        *,
+        pooling: Pooling | None = None,
+        max_length: int | None = None,
+        prompts: Mapping[str, str] | None = None,
+        device: str | None = None,
+        passage_tokens: int | None = None,
+        overlap: int | None = None,
+        stop: threading.Event | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        wait: float = 0.0,
+    ) -> ReindexReport:
+        """Encodes every document with another encoder, or cuts passages anew, while searches go on; then switches.
+
+        What is encoded is committed a window at a time, and the switch is one transaction. After a kill or a `stop` the
+        same call goes on. The encoding that was current is kept for `rollback` until the next reindex, or `discard`.
+
+        Args:
+            encoder: as for `create`; the index's own if only its options or the passages are to be others.
+            passage_tokens: as it is, if not given.
+            overlap: as it is, if not given, and at most an eighth of the passage.
+            stop: set it to finish the window in flight and return without switching.
+
+        Raises:
+            IndexLockedError: another process is writing.
+            StorageError: a reindex with other settings is under way, or the index is encoded so already.
+            EncoderError: the encoder cannot be loaded.
+        """
+        now = self.settings
+        tokens = now.passage_tokens if passage_tokens is None else passage_tokens
+        shared = min(now.overlap, tokens // 8) if overlap is None else overlap
+        require_cut(tokens, shared)
+        options = {"pooling": pooling, "max_length": max_length, "prompts": prompts, "device": device}
+        given = {name: value for name, value in options.items() if value is not None}
+        if encoder is not None:
+            loaded = load_encoder(encoder, **given)
+        else:
+            loaded = load_encoder(now.encoder, **{**now.encoder_options, **given}) if given else self.encoder
+        settings = settings_for(
+            loaded,
+            passage_tokens=tokens,
+            overlap=shared,
+            vector_dtype=now.vector_dtype,
+            analyzer=now.analyzer,
+        )
+        with self._store.reindex(settings, wait=wait) as encoding:
+            report = reindex(encoding, lambda: loaded, stop=stop, progress=progress)
+        if not report.interrupted:
+            self._encoder.use(lambda _: loaded)
+        return report
+
+    def rollback(
+        self,
+        encoder: str | Path | SentenceEncoder | None = None,
+        *,
+        stop: threading.Event | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        wait: float = 0.0,
+    ) -> ReindexReport:
+        """Goes back to the encoding before the last reindex; only documents added since are encoded.
+
+        Args:
+            encoder: that encoding's; loaded by the name the index remembers where it is not given, and only if a
+                document has to be encoded.
+
+        Raises:
+            IndexLockedError: another process is writing.
+            StorageError: no previous encoding is kept.
+        """
+        with self._store.rollback(wait=wait) as encoding:
+            settings = encoding.settings
+
+            @cache
+            def loaded() -> SentenceEncoder:
+                given = settings.encoder if encoder is None else encoder
+                options = settings.encoder_options if isinstance(given, str | Path) else {}
+                return checked(load_encoder(given, **options), settings, self.path)
+
+            report = reindex(encoding, loaded, stop=stop, progress=progress)
+        if not report.interrupted:
+            self._encoder.use(lambda _: loaded())
+        return report
+
+    def discard(self, *, wait: float = 0.0) -> bool:
+        """Drops an unfinished reindex and the encoding kept for `rollback`; whether there was any.
+
+        `compact` gives the space back.
+        """
+        return self._store.discard(wait=wait)
 
     def backup(self, path: str | Path) -> None:
         """Copies the index, as of now, into the new directory `path`, which is then an index itself."""

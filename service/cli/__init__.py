@@ -21,6 +21,8 @@ COMMANDS = {
     "verify": "Check the index.",
     "compact": "Give the space of deleted documents back.",
     "backup": "Copy the index, also while it is in use.",
+    "restore": "Make an index of a backup.",
+    "reindex": "Encode anew with another encoder, or go back.",
     "eval": "Measure search on judged questions.",
     "tune": "Choose how to search by judged questions.",
     "encode": "Turn texts into vectors, tokens or features.",

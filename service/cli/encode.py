@@ -53,7 +53,7 @@ def encode(
     lines = stdin_lines() if texts in ((), ("-",)) else iter([valid_text(text, "a text") for text in texts])
 
     from yusa.encoder import Encoder
-    from yusa.index import DEFAULT_ENCODER
+    from yusa.opening import DEFAULT_ENCODER
 
     name = encoder or DEFAULT_ENCODER
     with working(f"loading {name} …"):

@@ -122,7 +122,7 @@ def _index(
 ) -> Iterator[tuple[Index, list[str]]]:
     """The user's index, or one of the data set's corpus in the cache; and what there is to say of it."""
     import yusa
-    from yusa.index import DEFAULT_ENCODER
+    from yusa.opening import DEFAULT_ENCODER
 
     if path is not None:
         with yusa.open(path, encoder=encoder, pooling=pooling, device=device) as index:

@@ -140,7 +140,7 @@ def index(
 @contextmanager
 def _open_or_create(path: Path, asked: dict[str, Any], *, insists: bool, dry_run: bool) -> Iterator[Index]:
     import yusa
-    from yusa.index import DEFAULT_ENCODER, DEFAULT_OVERLAP, DEFAULT_PASSAGE_TOKENS
+    from yusa.opening import DEFAULT_ENCODER, DEFAULT_OVERLAP, DEFAULT_PASSAGE_TOKENS
     from yusa.service.cli.opening import lasting_name
 
     encoder = {name: asked[name] for name in ("encoder", "pooling", "max_length", "device")}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yusa.service.cli import options
 from yusa.service.cli.console import console, megabytes, print_json
+
+if TYPE_CHECKING:
+    from yusa.storage import Stats
 
 SETTINGS = (
     "encoder",
@@ -47,7 +51,19 @@ def stats(index_path: Path, as_json: bool) -> None:
             ("encoder", f"{settings.encoder}, {settings.dimension} dimensions, {pooling} pooling"),
             ("vectors", f"{settings.vector_dtype}, {counted.segments:,} segments, {counted.tail:,} in the tail"),
             ("on disk", f"{disk}; compact would give {megabytes(counted.reclaimable_bytes)} back"),
+            *_other_encodings(counted),
             ("commits", f"{counted.sequence:,}"),
             ("format", str(counted.format_version)),
         ],
     )
+
+
+def _other_encodings(counted: Stats) -> list[tuple[str, str]]:
+    taken = megabytes(counted.other_bytes)
+    rows = []
+    if counted.unfinished_encoder is not None:
+        left = f"{counted.unfinished_documents:,} documents left"
+        rows.append(("reindex", f"{counted.unfinished_encoder} is under way, {left}; {taken}"))
+    if counted.previous_encoder is not None:
+        rows.append(("rollback", f"to {counted.previous_encoder}; `yusa reindex --discard` would free {taken}"))
+    return rows

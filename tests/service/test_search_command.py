@@ -365,7 +365,7 @@ def test_verify_names_what_is_damaged(run: Run, own: Path) -> None:
     assert "not as it should be" in result.stdout
     assert "damaged: " in result.stderr
     report = json.loads(run("verify", "-i", own, "--deep", "--json").stdout)
-    assert (report["ok"], len(report["problems"])) == (False, 1)
+    assert (report["ok"], len(report["problems"])) == (False, 2)
 
 
 def test_compact_and_backup(run: Run, own: Path, tmp_path: Path) -> None:

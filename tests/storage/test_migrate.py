@@ -41,11 +41,11 @@ def test_the_revisions_make_the_tables(tmp_path: Path) -> None:
     made.dispose()
 
 
-_THIRD = """
+_NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 def upgrade() -> None:
     op.add_column("document", sa.Column("language", sa.Text))
     op.execute("UPDATE document SET language = 'ko'")
@@ -56,7 +56,7 @@ def upgrade() -> None:
 def _scripts(directory: Path, fail: str = "pass") -> Path:
     scripts = directory / f"scripts {len(list(directory.iterdir()))}"
     shutil.copytree(Path(tables.__file__).parent / "migrations", scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0003_language.py").write_text(_THIRD.replace("FAIL", fail), encoding="utf-8")
+    (scripts / "versions" / "0004_language.py").write_text(_NEXT.replace("FAIL", fail), encoding="utf-8")
     return scripts
 
 
@@ -64,19 +64,19 @@ def test_migration_is_one_transaction_after_a_backup(tmp_path: Path) -> None:
     store = filled(tmp_path / "index", range(10))
     store.close()
     with pytest.raises(ZeroDivisionError):
-        migrate(store.path, scripts=_scripts(tmp_path, "1 / 0"), target=3)
+        migrate(store.path, scripts=_scripts(tmp_path, "1 / 0"), target=4)
     check_against(store, _model(range(10)))
     store.close()
-    saved = migrate(store.path, scripts=_scripts(tmp_path), target=3)
-    assert saved == store.path / "index.db.format-2"
-    assert migrate(store.path, scripts=_scripts(tmp_path), target=3) is None
+    saved = migrate(store.path, scripts=_scripts(tmp_path), target=4)
+    assert saved == store.path / "index.db.format-3"
+    assert migrate(store.path, scripts=_scripts(tmp_path), target=4) is None
     engine = writer_engine(store.path)
     with engine.begin() as connection:
         assert "language" in {column["name"] for column in inspect(connection).get_columns("document")}
-        assert connection.exec_driver_sql("SELECT format_version FROM state").scalar_one() == 3
+        assert connection.exec_driver_sql("SELECT format_version FROM state").scalar_one() == 4
         assert connection.exec_driver_sql("SELECT count(*) FROM document WHERE language = 'ko'").scalar_one() == 10
     engine.dispose()
-    with pytest.raises(IndexFormatError, match="format 3"):
+    with pytest.raises(IndexFormatError, match="format 4"):
         open_store(store.path)
     (tmp_path / "old").mkdir()
     shutil.copy(saved, tmp_path / "old" / "index.db")
@@ -86,18 +86,23 @@ def test_migration_is_one_transaction_after_a_backup(tmp_path: Path) -> None:
     old.close()
 
 
-def _first_format(directory: Path) -> Path:
-    """What the version of format 1 wrote: d0 to d59 of two passages and a title, d1 and d2 deleted, d3 replaced."""
-    with zipfile.ZipFile(Path(__file__).parent / "fixtures" / "format-1.zip") as archive:
+def _stored(directory: Path, number: int) -> tuple[Path, dict[str, Entry]]:
+    """What the version of a format wrote: d0 to d59 of two passages and a title, d1 and d2 deleted, d3 replaced."""
+    with zipfile.ZipFile(Path(__file__).parent / "fixtures" / f"format-{number}.zip") as archive:
         archive.extractall(directory / "index")
-    return directory / "index"
-
-
-def test_an_index_of_format_1_is_searched_and_its_writer_makes_the_postings(tmp_path: Path, small_tail: int) -> None:
-    path = _first_format(tmp_path)
     model = {entry.document.id: entry for entry in make_entries(range(60), passages=2, title="제목")}
     model["d3"] = make_entry("d3", metadata={"number": 3})
     del model["d1"], model["d2"]
+    return directory / "index", model
+
+
+def test_every_format_is_stored() -> None:
+    stored = {path.name for path in (Path(__file__).parent / "fixtures").iterdir()}
+    assert stored == {f"format-{number}.zip" for number in range(1, tables.FORMAT_VERSION + 1)}
+
+
+def test_an_index_of_format_1_is_searched_and_its_writer_makes_the_postings(tmp_path: Path, small_tail: int) -> None:
+    path, model = _stored(tmp_path, 1)
     store = open_store(path)
     assert (path / "index.db.format-1").is_file()
     check_against(store, model)
@@ -112,4 +117,23 @@ def test_an_index_of_format_1_is_searched_and_its_writer_makes_the_postings(tmp_
             pass
     assert store.verify(deep=True).ok
     check_against(store, model)
+    store.close()
+
+
+@pytest.mark.parametrize("number", range(2, tables.FORMAT_VERSION + 1))
+def test_an_index_of_a_format_with_postings_is_whole_at_once(tmp_path: Path, small_tail: int, number: int) -> None:
+    path, model = _stored(tmp_path, number)
+    store = open_store(path)
+    assert (path / f"index.db.format-{number}").is_file() == (number < tables.FORMAT_VERSION)
+    check_against(store, model)
+    assert store.verify(deep=True).ok
+    assert store.stats().format_version == tables.FORMAT_VERSION
+    with store.read() as view:
+        assert view.tuned() == {"mode": "dense"}
+    with store.write() as writer:
+        writer.put(make_entries(range(100, 160)))
+        writer.delete(["d9"])
+    del model["d9"]
+    check_against(store, model | _model(range(100, 160)))
+    assert store.verify(deep=True).ok
     store.close()

@@ -238,8 +238,8 @@ def test_a_reader_that_comes_late_reads_again(tmp_path: Path, small_tail: int, m
 
     monkeypatch.setattr(Verified, "check", compact_first)
     check_against(late, _model(range(100)))
-    assert late._snapshots.damaged == set()
-    assert all(part.segment is not None for part in late._snapshots._newest.parts)  # type: ignore[union-attr]
+    assert late._current.snapshots.damaged == set()
+    assert all(part.segment is not None for part in late._current.snapshots._newest.parts)  # type: ignore[union-attr]
     late.close()
     store.close()
 

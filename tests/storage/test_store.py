@@ -183,7 +183,7 @@ def test_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE state SET format_version = 99")
     engine.dispose()
-    with pytest.raises(IndexFormatError, match=r"has format 99; this version of yusa reads formats up to 2\. Update"):
+    with pytest.raises(IndexFormatError, match=r"has format 99; this version of yusa reads formats up to 3\. Update"):
         open_store(tmp_path / "index")
 
 
@@ -197,7 +197,7 @@ def test_pragmas_and_format(tmp_path: Path) -> None:
         }
     engine.dispose()
     assert values == {"journal_mode": "wal", "synchronous": 2, "auto_vacuum": 2, "foreign_keys": 1}
-    assert store.stats().format_version == 2
+    assert store.stats().format_version == 3
     store.close()
 
 

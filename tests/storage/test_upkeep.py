@@ -102,9 +102,9 @@ def test_backup_while_writing(tmp_path: Path, small_tail: int) -> None:
 
 def test_compact_gives_the_space_back_while_searches_run(tmp_path: Path) -> None:
     store = create_store(tmp_path / "index", make_settings(dimension=256))
-    numbers = range(4000)
+    numbers = range(6000)
     with store.write() as writer:
-        for start in range(0, 4000, 500):
+        for start in range(0, 6000, 500):
             writer.put(make_entries(range(start, start + 500), dimension=256))
         writer.maintain()
     full = store.stats().database_bytes
@@ -122,8 +122,8 @@ def test_compact_gives_the_space_back_while_searches_run(tmp_path: Path) -> None
         try:
             while not stop.is_set():
                 with store.read() as view:
-                    assert view.live() == 400
-                    assert (view.search(query, 400)[1] >= 0).all()
+                    assert view.live() == 600
+                    assert (view.search(query, 600)[1] >= 0).all()
                 searches[0] += 1
         except BaseException as error:  # noqa: BLE001
             failures.append(error)

@@ -1,0 +1,77 @@
+"""Checksums of rows: SQLite has none of its own, and a bit that flips on a disk must not become a hit's text.
+
+CRC-32 finds every flip of up to 32 neighbouring bits; other damage passes once in four thousand million times.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Select, select
+
+from yusa.errors import IndexFormatError
+from yusa.storage import tables as t
+
+_NUMBERS = Struct("<6q")
+
+PASSAGE_COLUMNS: Final = tuple(t.passage.c)
+"""What `sound_passage` takes: the columns in the order of `passage_checksum`, and the checksum."""
+
+
+def document_checksum(
+    key: int,
+    id: str,
+    source: str,
+    sequence: int,
+    hashes: tuple[bytes, bytes],
+    title: str | None,
+    metadata: str,
+    text: str,
+) -> int:
+    """The checksum of a row of `document`, with the name of its source; `hashes` are those of content and encoding."""
+    head = f"{key}\0{sequence}\0{id}\0{source}\0{title}\0{metadata}\0".encode()
+    return zlib.crc32(text.encode(), zlib.crc32(b"".join(hashes), zlib.crc32(head)))
+
+
+def encoding_checksum(id: int, settings: str, probe_vectors: bytes) -> int:
+    """The checksum of a row of `encoding`; how far it has reached changes and is left out."""
+    return zlib.crc32(probe_vectors, zlib.crc32(f"{id}\0{settings}".encode()))
+
+
+def passage_checksum(
+    vector_id: int, document: int, encoding_id: int, ordinal: int, start: int, end: int, vector: bytes
+) -> int:
+    """The checksum of a row of `passage`."""
+    return zlib.crc32(vector, zlib.crc32(_NUMBERS.pack(vector_id, document, encoding_id, ordinal, start, end)))
+
+
+def documents_with_source() -> Select[Any]:
+    """Rows of `document` with the name of their source as `source`, for `sound_document`."""
+    return select(*t.document.c, t.source.c.name.label("source")).join(
+        t.source, t.source.c.id == t.document.c.source_id
+    )
+
+
+def sound_document(row: Row[Any]) -> bool:
+    """Whether a row of `documents_with_source` is what was written."""
+    hashes = (row.content_hash, row.encoding_hash)
+    expected = document_checksum(row.key, row.id, row.source, row.sequence, hashes, row.title, row.metadata, row.text)
+    return bool(row.checksum == expected)
+
+
+def sound_passage(row: Sequence[Any]) -> bool:
+    """Whether the values of `PASSAGE_COLUMNS` are what was written."""
+    *values, checksum = row
+    return bool(passage_checksum(*values) == checksum)
+
+
+def damaged(connection: Connection, what: str) -> IndexFormatError:
+    """The error for a row that is not what was written."""
+    path = connection.exec_driver_sql("PRAGMA database_list").one()[2]
+    return IndexFormatError(
+        f"{path} is damaged: {what} is not what was written. Run `yusa verify --deep` to see how far, and restore a "
+        "backup."
+    )

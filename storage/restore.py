@@ -1,0 +1,130 @@
+"""Restoring: a backup, or any one database file of an index, becomes an index; what stood there is put aside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from yusa.errors import IndexExistsError, IndexFormatError, IndexNotFoundError, StorageError
+from yusa.storage import tables as t
+from yusa.storage.backup import copy_database
+from yusa.storage.database import DATABASE, database_error, error_code
+from yusa.storage.files import exchange, sync_directory
+from yusa.storage.lock import writer_lock
+from yusa.storage.network import refuse_network
+
+
+def restore(source: Path, destination: Path, *, replace: bool = False) -> Path | None:
+    """Make `destination` an index with the content of `source`. It needs nothing but the one file.
+
+    The copy is checked before anything is touched, and appears whole or not at all. What it replaces is renamed, not
+    deleted; who has that open is told so at the next search.
+
+    Args:
+        source: a backup, an index, or a database file alone (`index.db`, `index.db.format-1`).
+        replace: put an index that stands at `destination` aside.
+
+    Returns:
+        Where the replaced index is now; None if there was none.
+
+    Raises:
+        IndexNotFoundError: there is no backup at `source`.
+        IndexFormatError: it is damaged, of a newer version, or no index.
+        IndexExistsError: `destination` holds an index and `replace` is not given, or something else.
+        IndexLockedError: somebody writes to the index that is to be replaced.
+        StorageError: the copy cannot be written.
+    """
+    file = source / DATABASE if source.is_dir() else source
+    if not file.is_file():
+        raise IndexNotFoundError(f"there is no backup at {source}. Give a backup's directory, or its index.db.")
+    refuse_network(destination)
+    occupied = _occupied(destination, replace=replace)
+    if occupied and file.parent.resolve() == destination.resolve():
+        raise IndexExistsError(f"{source} is the index that it would replace. Give a backup that lies elsewhere.")
+    parent = destination.absolute().parent
+    temporary = parent / f".{destination.name}.{uuid4().hex[:8]}.tmp"
+    aside = parent / f"{destination.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        _copy(file, temporary / DATABASE)
+        sync_directory(temporary)
+        with ExitStack() as stack:
+            if occupied:
+                stack.enter_context(writer_lock(destination, wait=0.0))
+                temporary.rename(aside)
+                exchange(aside, destination)
+            else:
+                os.replace(temporary, destination)  # noqa: PTH105  # onto an empty directory, too
+            sync_directory(parent)
+    except OSError as error:
+        raise StorageError(
+            f"restoring {source} to {destination} failed ({error.strerror or error}). Check its disk and permissions."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return aside if occupied else None
+
+
+def _occupied(destination: Path, *, replace: bool) -> bool:
+    """Whether an index has to be put aside."""
+    if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
+        return False
+    if not (destination / DATABASE).is_file():
+        raise IndexExistsError(f"{destination} is there and no index. Restore to a new path.")
+    if not replace:
+        raise IndexExistsError(
+            f"there is an index at {destination} already. Restore to another path, or with --replace, which puts it "
+            "aside."
+        )
+    return True
+
+
+def _copy(file: Path, target: Path) -> None:
+    try:
+        with closing(_opened(file)) as connection:
+            _require_known(file, connection)
+            copy_database(connection, target, forget_segments=True)
+        with closing(sqlite3.connect(target)) as copy:
+            found = [message for (message,) in copy.execute("PRAGMA quick_check(1)")]
+    except sqlite3.Error as error:
+        raise database_error(file.parent, error, path=file) from error
+    if found != ["ok"]:
+        raise IndexFormatError(f"the backup {file} is damaged ({found[0]}). Restore another one.")
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    uri = f"{file.absolute().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        wal = file.with_name(f"{file.name}-wal")
+        alone = not wal.exists() or wal.stat().st_size == 0
+        if not alone or error_code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
+        # Where nothing can be made beside it; a file that nobody writes needs no locks.
+        return sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _require_known(file: Path, connection: sqlite3.Connection) -> None:
+    columns = {row[1] for row in connection.execute(f"PRAGMA table_info({t.state.name})")}
+    known = t.state.c.format_version.name in columns
+    rows = connection.execute("SELECT format_version FROM state").fetchall() if known else []
+    if not rows:
+        raise IndexFormatError(f"{file} is no backup of an index. Check the path.")
+    if rows[0][0] > t.FORMAT_VERSION:
+        raise IndexFormatError(
+            f"the backup {file} has format {rows[0][0]}; this version of yusa reads formats up to {t.FORMAT_VERSION}. "
+            "Update yusa to restore it."
+        )

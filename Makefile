@@ -2,8 +2,10 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+SEED ?= 1
+KILLS ?= 2000
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check audit format bench clean
+.PHONY: help setup demo test test-all torture check audit format bench clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,7 +25,10 @@ test: setup  ## the ordinary tests
 	$(BIN)/python -m pytest
 
 test-all: setup  ## the ordinary tests and the long proofs
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -m "not torture"
+
+torture: setup  ## kill writers 2,000 times and look at what is left (SEED=1 KILLS=2000)
+	PYTHONPATH=tests/support $(BIN)/python -m campaign --seed $(SEED) --kills $(KILLS) --json benchmarks/results/torture.json
 
 check: setup  ## lint, types, layers, known vulnerabilities
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from yusa.errors import IndexExistsError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
-from yusa.storage.database import DATABASE, checkpoint, translated, writer_engine
+from yusa.storage.database import DATABASE, WalLimit, checkpoint, translated, writer_engine
 from yusa.storage.files import SEGMENTS, Verified, sync_directory
 from yusa.storage.lexicon import Lexicon
 from yusa.storage.lock import writer_lock
@@ -52,6 +52,7 @@ class Store:
         self._engine = engine
         # Its one connection lives as long as the lock is held; the engine stays for the statements it has compiled.
         self._writer_engine = writer_engine(path)
+        self._wal = WalLimit(path)
         self._unchanging = unchanging
         self._same = SameDatabase(path)
         self._verified = Verified(state.index_id)
@@ -213,7 +214,7 @@ class Store:
             StorageError: the index cannot be written.
         """
         with self._writing(wait) as (connection, publisher):
-            writer = Writer(self.path, self.settings, connection, publisher, self._source)
+            writer = Writer(self.path, self.settings, connection, publisher, self._source, self._wal)
             yield writer
             writer.maintain()
 

@@ -81,8 +81,9 @@ def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
 class WalLimit:
     """Keeps the WAL at twice the size at which SQLite copies it by itself, plus one commit.
 
-    SQLite begins the file anew only when no reader needs it, so while searches overlap without a gap it grows with every
-    commit. Asked to wait, it has the searches that begin meanwhile read the database, and is done when those under way end.
+    SQLite begins the file anew only when no reader needs it, so while searches overlap without a gap it grows with
+    every commit. Asked to wait, it has the searches that begin meanwhile read the database, and is done when those
+    under way have ended.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -25,7 +25,7 @@ from yusa.storage.records import Encoded, Entry, Json, Known, Passage
 from yusa.storage.rows import Names, Rows, known_names
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import stored_type, unpack
-from yusa.storage.state import reach, read_segments, read_state, write_state
+from yusa.storage.state import State, reach, read_segments, read_state, write_state
 
 _log = logging.getLogger(__name__)
 
@@ -170,9 +170,11 @@ class Writer:
             self._read_state()
 
     def _read_state(self) -> None:
-        self._state = read_state(self._connection)
+        self._state: State = read_state(self._connection)
         self._reach = reach(read_segments(self._connection, self._state.encoding_id))
-        self._names = {table: known_names(self._connection, table) for table in (t.source, t.field)}
+        self._names: dict[Table, dict[str, int]] = {
+            table: known_names(self._connection, table) for table in (t.source, t.field)
+        }
 
     def _publish_when_full(self) -> None:
         tail = self._state.next_vector_id - 1 - self._reach

@@ -35,6 +35,9 @@ _PAGE = 10_000
 class Writer:
     """Changes to the index; every method that changes it commits before it returns."""
 
+    _state: State
+    _names: dict[Table, dict[str, int]]
+
     def __init__(
         self,
         directory: Path,
@@ -170,11 +173,9 @@ class Writer:
             self._read_state()
 
     def _read_state(self) -> None:
-        self._state: State = read_state(self._connection)
+        self._state = read_state(self._connection)
         self._reach = reach(read_segments(self._connection, self._state.encoding_id))
-        self._names: dict[Table, dict[str, int]] = {
-            table: known_names(self._connection, table) for table in (t.source, t.field)
-        }
+        self._names = {table: known_names(self._connection, table) for table in (t.source, t.field)}
 
     def _publish_when_full(self) -> None:
         tail = self._state.next_vector_id - 1 - self._reach

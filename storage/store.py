@@ -15,7 +15,7 @@ from yusa.errors import IndexExistsError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
-from yusa.storage.database import DATABASE, checkpoint, translated, writer_engine
+from yusa.storage.database import DATABASE, WalLimit, checkpoint, translated, writer_engine
 from yusa.storage.encodings import NewEncoding, begin, begin_rollback, discard, drop_unused
 from yusa.storage.files import SEGMENTS, Verified, make_directory, sync_directory
 from yusa.storage.lexicon import Lexicon
@@ -64,6 +64,7 @@ class Store:
         self._engine = engine
         # Its one connection lives as long as the lock is held; the engine stays for the statements it has compiled.
         self._writer_engine = writer_engine(path)
+        self._wal = WalLimit(path)
         self._unchanging = unchanging
         self._same = SameDatabase(path)
         self._verified = Verified(state.index_id)
@@ -235,7 +236,7 @@ class Store:
         """
         with self._writing(wait) as (connection, current):
             publisher = self._publisher(connection, current.encoding_id, current.settings, current.snapshots.damaged)
-            writer = Writer(self.path, current.settings, connection, publisher, self._source)
+            writer = Writer(self.path, current.settings, connection, publisher, self._source, self._wal)
             yield writer
             writer.maintain()
 
@@ -275,7 +276,7 @@ class Store:
             number = read_state(connection).building_id
         assert number is not None
         publisher = self._publisher(connection, number, settings, set())
-        return NewEncoding(connection, publisher, self._source, settings)
+        return NewEncoding(connection, publisher, self._source, settings, self._wal)
 
     def _publisher(self, connection: Connection, encoding_id: int, settings: Settings, damaged: set[int]) -> Publisher:
         publisher = Publisher(self.path, settings, connection, self._verified, damaged, self._source, encoding_id)

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 from filter_database import assert_as_oracle
@@ -23,23 +24,19 @@ from yusa.storage.tables import metadata
 
 # fmt: off
 PIECES = [
-    "a", "분류", " ", "=", "<=", "'x'", '"my field"', "(", ")", ",", "1", "-2.5e3", "and ", "or ", "not ", "in ", "is null",
-    "like '%'", "between 1 and 2", "\0", "\u2028", "\ufeff",
+    "a", "분류", " ", "=", "<=", "'x'", '"my field"', "(", ")", ",", "1", "-2.5e3", "and ", "or ", "not ", "in ",
+    "is null", "like '%'", "between 1 and 2", "\0", "\u2028", "\ufeff",
 ]
 LONG = [
     *PIECES, "(a=1 or ", "a=1 and ", "not(", "a in (1,", "''", '""', ".a", "1e", "-+", "\u0301\u0323", "\ud800",
 ]
 # fmt: on
-ITEMS = [
-    Document(f"d{n}", "text", title, data)
-    for n, (title, data) in enumerate(
-        [
-            (None, {}),
-            ("", {"a": 1, "분류": "", "my field": [True, "", 0]}),
-            ("0", {"a": {"b": ["0", 0.0, False]}, "NOT": None, "2": 10**25, "a-b": -(10**25)}),
-        ]
-    )
+_METADATA: list[tuple[str | None, dict[str, Any]]] = [
+    (None, {}),
+    ("", {"a": 1, "분류": "", "my field": [True, "", 0]}),
+    ("0", {"a": {"b": ["0", 0.0, False]}, "NOT": None, "2": 10**25, "a-b": -(10**25)}),
 ]
+ITEMS = [Document(f"d{n}", "text", title, data) for n, (title, data) in enumerate(_METADATA)]
 _text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8).map(
     partial(unicodedata.normalize, "NFC")
 )

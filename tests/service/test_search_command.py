@@ -15,6 +15,7 @@ import pytest
 from tiny import DOCUMENTS, Run, write_rows
 
 import yusa
+from yusa.storage.checksums import encoding_checksum
 
 KEYS = ["rank", "score", "id", "title", "text", "highlights", "passage", "metadata", "scores"]
 PROGRAM = [sys.executable, "-c", "from yusa.service.cli import main; main()"]
@@ -173,7 +174,10 @@ def test_modes_and_operators(run: Run, made: Path) -> None:
 def test_lexical_search_needs_no_encoder(run: Run, made: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(made, tmp_path / "moved")
     with contextlib.closing(sqlite3.connect(moved / "index.db")) as database, database:
-        database.execute("UPDATE encoding SET settings = json_set(settings, '$.encoder', '/gone')")
+        ((id, settings, probes),) = database.execute("SELECT id, settings, probe_vectors FROM encoding")
+        gone = json.dumps({**json.loads(settings), "encoder": "/gone"})
+        checksum = encoding_checksum(id, gone, probes)
+        database.execute("UPDATE encoding SET settings = ?, checksum = ?", (gone, checksum))
     result = run("search", "영화", "-i", moved, "--mode", "lexical", "--explain", "--facet", "lang")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "film" in result.stdout

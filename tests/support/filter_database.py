@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine, insert
 from yusa.storage.attributes import attribute_rows
 from yusa.storage.filter_sql import compile_filter
 from yusa.storage.filters import Filter
-from yusa.storage.records import Document
+from yusa.storage.matching import passes
+from yusa.storage.records import Document, DocumentRow
 from yusa.storage.tables import attribute, document, field, source
 
 SOURCES = ("files", "웹", "Files")
@@ -57,9 +58,17 @@ def expected(items: Iterable[Document], tree: Filter) -> list[int]:
     return [key for key, item in enumerate(items, 1) if matches(tree, item, SOURCES[key % len(SOURCES)])]
 
 
+def told_by_themselves(items: Sequence[Document], tree: Filter) -> list[int]:
+    """The keys of the documents that pass by their own metadata."""
+    rows = [DocumentRow(key, item, SOURCES[key % len(SOURCES)], 1) for key, item in enumerate(items, 1)]
+    return [row.key for row in rows if passes(tree, row)]
+
+
 def assert_as_oracle(engine: Engine, items: Sequence[Document], trees: Iterable[Filter]) -> None:
-    """Both give the same."""
+    """The database and the documents themselves give what the oracle gives."""
     with engine.connect() as connection:
         fill(connection, items)
         for tree in trees:
-            assert passing(connection, tree) == expected(items, tree), tree
+            told = expected(items, tree)
+            assert passing(connection, tree) == told, tree
+            assert told_by_themselves(items, tree) == told, tree

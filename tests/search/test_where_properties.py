@@ -23,22 +23,17 @@ from yusa.storage.tables import metadata
 
 # fmt: off
 PIECES = [
-    "a", "분류", " ", "=", "<=", "'x'", '"my field"', "(", ")", ",", "1", "-2.5e3", "and ", "or ", "not ", "in ", "is null",
-    "like '%'", "between 1 and 2", "\0", "\u2028", "\ufeff",
+    "a", "분류", " ", "=", "<=", "'x'", '"my field"', "(", ")", ",", "1", "-2.5e3", "and ", "or ", "not ", "in ",
+    "is null", "like '%'", "between 1 and 2", "\0", "\u2028", "\ufeff",
 ]
 LONG = [
     *PIECES, "(a=1 or ", "a=1 and ", "not(", "a in (1,", "''", '""', ".a", "1e", "-+", "\u0301\u0323", "\ud800",
 ]
 # fmt: on
 ITEMS = [
-    Document(f"d{n}", "text", title, data)
-    for n, (title, data) in enumerate(
-        [
-            (None, {}),
-            ("", {"a": 1, "분류": "", "my field": [True, "", 0]}),
-            ("0", {"a": {"b": ["0", 0.0, False]}, "NOT": None, "2": 10**25, "a-b": -(10**25)}),
-        ]
-    )
+    Document("d0", "text"),
+    Document("d1", "text", "", {"a": 1, "분류": "", "my field": [True, "", 0]}),
+    Document("d2", "text", "0", {"a": {"b": ["0", 0.0, False]}, "NOT": None, "2": 10**25, "a-b": -(10**25)}),
 ]
 _text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8).map(
     partial(unicodedata.normalize, "NFC")
@@ -138,7 +133,7 @@ def test_no_text_raises_anything_but_a_filter_error(expression: str) -> None:
 
 
 @pytest.mark.parametrize("piece", LONG)
-@pytest.mark.parametrize("before", ["", "a = ", "a in (", "'", '"', "a like '"])
+@pytest.mark.parametrize("before", ["", "a = ", "a in (", "'"])
 def test_nothing_takes_long_to_be_refused(before: str, piece: str) -> None:
     expression = (before + piece * (MAX_LENGTH // len(piece)))[:MAX_LENGTH]
     start = time.process_time()

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import ast
-import gzip
 import json
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from searching import make_searcher, new_store, put
-from storing import check_against, filled, make_entries, open_store
+from storing import filled
 from stubs import StubEncoder
 
 import yusa
-from yusa.errors import FilterError, InputError, UsageError
-from yusa.search import datasets
-from yusa.search.datasets import load_dataset
-from yusa.storage import files, parts, postings, publish
-from yusa.storage.files import DamagedFileError
+from yusa.errors import FilterError, UsageError
+from yusa.storage import publish
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("encoder", "indexer", "search", "service", "storage", "text", "yusa")
@@ -225,134 +219,3 @@ def test_files_are_as_private_as_the_umask_says(tmp_path: Path, mask: int, monke
     made = [path for name in ("index", "copy") for path in [tmp_path / name, *(tmp_path / name).rglob("*")]]
     assert {"index.db", "writer.lock", "segments"} <= {path.name for path in made}
     assert [path.name for path in made if stat.S_IMODE(path.stat().st_mode) & mask] == []
-
-
-# Segment files
-
-
-@pytest.fixture
-def opened_files(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The content of every file that FAISS or the reader of postings is given."""
-    read: list[bytes] = []
-    read_index, map_block = parts._read_index, postings.map_block
-
-    def reading(path: Path) -> Any:
-        read.append(path.read_bytes())
-        return read_index(path)
-
-    def mapping(path: Path) -> Any:
-        read.append(path.read_bytes())
-        return map_block(path)
-
-    monkeypatch.setattr(parts, "_read_index", reading)
-    monkeypatch.setattr("yusa.storage.lexicon.map_block", mapping)
-    return read
-
-
-def test_a_segment_file_of_another_index_is_never_opened(
-    tmp_path: Path, opened_files: list[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publish, "TAIL_LIMIT", 10)
-    mine, other = (filled(tmp_path / name, range(start, start + 30)) for name, start in (("mine", 0), ("other", 30)))
-    model = {entry.document.id: entry for entry in make_entries(range(30))}
-    check_against(mine, model)
-    assert opened_files
-    mine.close()
-    other.close()
-    swapped = set()
-    for path in sorted((tmp_path / "mine" / "segments").iterdir()):
-        foreign = (tmp_path / "other" / "segments" / path.name).read_bytes()
-        if path.suffix in (".faiss", ".postings"):
-            assert foreign != path.read_bytes()
-            assert len(foreign) == path.stat().st_size
-            swapped.add(foreign)
-            path.write_bytes(foreign)
-    assert len(swapped) == 2
-    opened_files.clear()
-    again = open_store(tmp_path / "mine")
-    check_against(again, model)
-    assert not swapped & set(opened_files)
-    with again.write() as writer:
-        writer.delete([])
-    check_against(again, model)
-    assert again.verify(deep=True).repairable == ()
-    assert opened_files
-    assert not swapped & set(opened_files)
-    again.close()
-
-
-def test_a_file_that_the_database_does_not_name_is_never_opened(
-    tmp_path: Path, opened_files: list[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publish, "TAIL_LIMIT", 10)
-    filled(tmp_path / "index", range(30)).close()
-    segments = tmp_path / "index" / "segments"
-    for suffix in ("faiss", "ids", "owners", "postings"):
-        (segments / f"000099.{suffix}").write_bytes(b"hostile")
-    again = open_store(tmp_path / "index")
-    opened_files.clear()
-    check_against(again, {entry.document.id: entry for entry in make_entries(range(30))})
-    assert opened_files
-    assert b"hostile" not in opened_files
-    with again.write() as writer:
-        writer.delete([])
-    assert not list(segments.glob("000099.*"))
-    again.close()
-
-
-def test_a_checksum_is_looked_at_before_a_file_is(tmp_path: Path) -> None:
-    path = tmp_path / "x.faiss"
-    path.write_bytes(b"right")
-    verified = files.Verified("id")
-    expected = files.FileSum(5, "0" * 64)
-    for again in (False, True):
-        with pytest.raises(DamagedFileError, match="checksum"):
-            verified.check(path, expected, again=again)
-
-
-# Bombs
-
-
-def _bomb(path: Path, line: bytes, times: int) -> None:
-    with gzip.open(path, "wb") as file:
-        for _ in range(times):
-            file.write(line)
-
-
-@pytest.mark.parametrize("score", ["+-5", "9" * 5000, "1.5", "²"])
-def test_a_score_that_is_no_whole_number_is_refused_by_name(tmp_path: Path, score: str) -> None:
-    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "question"}\n', "utf-8")
-    (tmp_path / "qrels.tsv").write_text(f"q\td\t1\nq\te\t{score}\n", "utf-8")
-    with pytest.raises(InputError, match=r"qrels\.tsv:2 is not"):
-        load_dataset(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["queries.jsonl.gz", "qrels.tsv.gz"])
-def test_a_packed_file_that_unpacks_to_too_much_is_refused(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(datasets, "MOST_BYTES", 1 << 20)
-    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "question"}\n', "utf-8")
-    (tmp_path / "qrels.tsv").write_text("q\td\t1\n", "utf-8")
-    assert load_dataset(tmp_path).questions == {"q": "question"}
-    (tmp_path / name.removesuffix(".gz")).unlink()
-    _bomb(tmp_path / name, b" " * (1 << 16), 40)
-    assert (tmp_path / name).stat().st_size < 1 << 13
-    with pytest.raises(InputError, match="more than 1 MiB, unpacked"):
-        load_dataset(tmp_path)
-
-
-def test_deeply_nested_questions_are_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "queries.jsonl").write_text("[" * 200_000 + "\n", "utf-8")
-    (tmp_path / "qrels.tsv").write_text("q\td\t1\n", "utf-8")
-    with pytest.raises(InputError, match=r"queries\.jsonl:1 is not JSON"):
-        load_dataset(tmp_path)
-
-
-def test_a_query_of_a_megabyte_is_answered(tmp_path: Path) -> None:
-    store = new_store(tmp_path / "index")
-    put(store, {"a": ["사과와 배"]})
-    searcher = make_searcher(store)
-    for piece in ("사과 ", "사과", "學校", "a1", "a-1 ", "a*", "“", '" ', "\u0301\u0323", "\u200b"):
-        searcher.search(["사과" + piece * 100_000], mode="lexical")
-    store.close()

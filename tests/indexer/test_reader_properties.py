@@ -5,98 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-import tempfile
-import unicodedata
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from odd_texts import BROKEN, ENCODINGS, FORMATS, JSON, NAMES, TEXTS, check, edged, read_bytes
 
 from yusa.errors import InputError, UsageError
-from yusa.indexer import Rejected, Row, documents_source, read
+from yusa.indexer import Rejected, Row, read
 from yusa.indexer import opened as opened_module
-from yusa.indexer.formats import READERS
-from yusa.storage.attributes import attribute_rows
 from yusa.storage.records import Document
 from yusa.text.normal import normalize
 
 Item = Row | Rejected
-
-ODD = [
-    "\0",
-    "\u200b",
-    "\ufeff",
-    "\u202eمرحبا\u202c",
-    unicodedata.normalize("NFD", "한국어 각"),
-    "\u0301\u0323",
-    "\u2028",
-    "\x85",
-    "\r\n",
-    "\x1a",
-    '"',
-    ",",
-    "\t",
-    "\n",
-    "👩\u200d👧",
-    "\uffff",
-]
-UNICODE = st.characters(exclude_categories=["Cs"])
-TEXTS = st.lists(st.sampled_from(ODD) | st.text(UNICODE, max_size=12), max_size=8).map("".join)
-# Halves of surrogate pairs as JSON writes them, which Python reads.
-BROKEN = st.tuples(TEXTS, st.characters(categories=["Cs"]), TEXTS).map("".join)
-NAMES = st.text(UNICODE, min_size=1, max_size=6).filter(lambda name: not name.startswith("yusa"))
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
-    max_leaves=6,
-)
-ENCODINGS = ["cp949", "utf-16", "utf-16-be", "utf-8", "latin-1", "utf-7", "shift_jis", "utf-32", "idna"]
-FORMATS = sorted(set(READERS) - {"parquet"})
-
-
-def read_bytes(data: bytes, format: str, **options: Any) -> list[Item]:
-    """Every item of a file that holds these bytes, each after the one before it."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "file")
-        path.write_bytes(data)
-        [source] = read(path, format=format, **options)
-        items = [item for item in source if isinstance(item, Row | Rejected)]
-        assert source.complete
-        assert source.bytes_read <= len(data) * 4
-        return items
-
-
-def edged(title: str) -> str:
-    """A title in normal form: nothing stands in front of its first word, nor behind its last."""
-    text = normalize(title).strip()
-    return text if not text.startswith("\ufeff") else edged(text)
-
-
-def check(items: list[Item]) -> None:
-    """Everything is a document in normal form that can be stored, or a rejected row with a reason."""
-    lines = [item.line for item in items if item.line is not None]
-    assert lines == sorted(set(lines))
-    for item in items:
-        if isinstance(item, Rejected):
-            assert item.reason
-            assert len(item.raw) <= opened_module.SHOWN
-            continue
-        document = item.document
-        assert document.text == normalize(document.text)
-        assert document.text.strip()
-        assert document.title is None or document.title == edged(document.title)
-        assert document.id == unicodedata.normalize("NFC", document.id)
-        assert 0 < len(document.id) <= 512
-        attribute_rows(document.metadata)
-        json.dumps([document.id, document.text, document.title, document.metadata], ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -234,62 +156,6 @@ def test_a_text_file_is_its_text(format: str, text: str, encoding: str) -> None:
     else:
         assert isinstance(item, Rejected)
         assert item.id == "file"
-
-
-PYTHON = st.recursive(
-    JSON | BROKEN | st.binary(max_size=4) | st.integers() | st.floats() | st.complex_numbers() | st.just(object()),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.tuples(inner)
-        | st.sets(st.integers(), max_size=2)
-        | st.dictionaries(NAMES | st.integers() | st.none(), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-def _nested(depth: int, wrap: Callable[[Any], Any]) -> Any:
-    value: Any = "inside"
-    for _ in range(depth):
-        value = wrap(value)
-    return value
-
-
-@given(given_=st.dictionaries(st.sampled_from(["id", "_id", "text", "title", "metadata"]) | NAMES, PYTHON) | PYTHON)
-@example(given_={"id": "a", "text": "x", "n": math.nan})
-@example(given_={"id": True, "text": "x"})
-@example(given_={"text": "x", 1: 2})
-def test_no_python_values_make_a_source_fail(given_: Any) -> None:
-    items = [item for item in documents_source([given_], "python") if isinstance(item, Row | Rejected)]
-    assert len(items) == 1
-    check(items)
-
-
-@given(st.builds(Document, PYTHON, PYTHON, PYTHON, PYTHON))
-def test_no_document_made_by_hand_makes_a_source_fail(document: Document) -> None:
-    items = [item for item in documents_source([document], "python") if isinstance(item, Row | Rejected)]
-    assert len(items) == 1
-    check(items)
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"id": 10**5000, "text": "x"},
-        {"id": "a", "text": "x", "title": 10**5000},
-        {"id": "a", "text": 10**5000},
-        {"id": "a", "text": "x", "n": 10**5000},
-        {"id": "a", "text": "x", "deep": _nested(100_000, lambda value: [value])},
-        {"id": "a", "text": "x", "deep": _nested(100_000, lambda value: {"a": value})},
-        {"id": "a", "text": _nested(100_000, lambda value: [value])},
-        _nested(100_000, lambda value: [value]),
-    ],
-    ids=["id", "title", "text", "number", "lists", "objects", "text of lists", "no row"],
-)
-def test_what_python_itself_cannot_write_out_is_rejected(row: Any) -> None:
-    [item] = documents_source([row], "python")
-    assert isinstance(item, Rejected)
-    check([item])
 
 
 def test_utf_16_without_a_mark_is_read_where_its_order_can_be_told() -> None:

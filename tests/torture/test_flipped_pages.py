@@ -124,7 +124,7 @@ def _try(made: Path, count: int, seed: int) -> dict[str, int]:
                     assert _WHERE[clause](hit.metadata), where
             seen["right"] += 1
         except StorageError as error:
-            seen["refused"] += "index.db" in str(error)
+            seen["refused"] += str(made.with_name("copy")) in str(error)
     assert sum(seen.values()) == count
     return seen
 

@@ -60,26 +60,41 @@ def verify(
     """Check the commit that a read transaction sees."""
     state = read_state(connection)
     segments = read_segments(connection, state.encoding_id)
-    problems = list(_state_problems(connection, state, segments))
-    if deep:
-        try:
-            problems += _database_problems(connection)
-            problems += _passage_problems(connection, settings)
-            problems += _document_problems(connection)
-        except DBAPIError as error:
-            problems.append(f"database: {error.orig}")
+    problems: list[str] = []
     repairable: list[str] = []
-    for segment in segments:
-        if segment.count:
-            repairable += _segment_problems(directory, connection, segment, settings, verified, deep=deep)
-            repairable += _postings_problems(directory, connection, state, segment, verified, source, deep=deep)
-    repairable += _tail_problems(connection, state, reach(segments) + 1, source, deep=deep)
+    counts = [0, 0]
+
+    def rows() -> None:
+        problems.extend(_state_problems(connection, state, segments))
+        for number, column in enumerate((t.document.c.key, t.passage.c.vector_id)):
+            counts[number] = int(connection.execute(select(func.count(column))).scalar_one())
+
+    def database() -> None:
+        problems.extend(_database_problems(connection))
+        problems.extend(_passage_problems(connection, settings))
+        problems.extend(_document_problems(connection))
+
+    def derived() -> None:
+        for segment in segments:
+            if segment.count:
+                repairable.extend(_segment_problems(directory, connection, segment, settings, verified, deep=deep))
+                repairable.extend(
+                    _postings_problems(directory, connection, state, segment, verified, source, deep=deep)
+                )
+        repairable.extend(_tail_problems(connection, state, reach(segments) + 1, source, deep=deep))
+
+    for check in (rows, database, derived) if deep else (rows, derived):
+        try:
+            check()
+        except DBAPIError as error:
+            # The error of a search advises a verification, which must not end in the same error.
+            problems.append(f"database: {error.orig}")
     return VerifyReport(
         deep=deep,
-        documents=int(connection.execute(select(func.count(t.document.c.key))).scalar_one()),
-        passages=int(connection.execute(select(func.count(t.passage.c.vector_id))).scalar_one()),
+        documents=counts[0],
+        passages=counts[1],
         segments=len(segments),
-        problems=tuple(problems[:_SHOWN]),
+        problems=tuple(dict.fromkeys(problems))[:_SHOWN],
         repairable=tuple(repairable[:_SHOWN]),
     )
 

@@ -236,8 +236,13 @@ class Store:
         Args:
             deep: check every row, vector and file instead of sizes, counts and a sample.
         """
-        with translated(self.path), self._reading() as connection, connection.begin():
-            return verify(self.path, connection, self.settings, self._verified, self._source, deep=deep)
+        with translated(self.path), self._reading() as connection:
+            transaction = connection.begin()
+            try:
+                return verify(self.path, connection, self.settings, self._verified, self._source, deep=deep)
+            finally:
+                # A commit would fail where rows could not be read.
+                transaction.rollback()
 
     def compact(self, *, wait: float = 0.0) -> CompactReport:
         """Merge the segments and give the space of what was deleted back; searches go on meanwhile."""

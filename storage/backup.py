@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from yusa.errors import IndexExistsError, StorageError
 from yusa.storage.database import DATABASE, driver_connection
 from yusa.storage.files import make_directory, sync_directory
+from yusa.storage.opening import too_long
 
 
 def backup(connection: Connection, destination: Path) -> None:
@@ -24,6 +25,8 @@ def backup(connection: Connection, destination: Path) -> None:
         IndexExistsError: the destination is there and not empty.
         StorageError: it cannot be written.
     """
+    if reason := too_long(destination):
+        raise StorageError(reason)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise IndexExistsError(f"{destination} is there already and not empty. Give the backup a new path.")
     parent = destination.absolute().parent

@@ -128,7 +128,11 @@ def sweep(directory: Path, keep: set[str]) -> int:
     if not folder.is_dir():
         return 0
     removed = 0
-    for path in folder.iterdir():
+    try:
+        paths = list(folder.iterdir())
+    except OSError:
+        return 0
+    for path in paths:
         if path.name not in keep and path.is_file():
             try:
                 path.unlink()

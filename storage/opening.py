@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, select
 from sqlalchemy.exc import DBAPIError, NoResultFound
@@ -12,6 +13,10 @@ from sqlalchemy.exc import DBAPIError, NoResultFound
 from yusa.errors import IndexFormatError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.database import DATABASE, error_code, reader_engine, translated
+
+# SQLite's 512 on every POSIX system, less what it appends for its own files.
+_LONGEST_PATH: Final = 504
+_LONGEST_NAME: Final = 255
 
 
 class Unchanging:
@@ -56,8 +61,24 @@ class SameDatabase:
         return status.st_dev, status.st_ino
 
 
+def too_long(path: Path) -> str | None:
+    """Why no index can be at a path that is longer than SQLite or a file system takes; None if it is not."""
+    if os.name != "posix":
+        return None
+    whole = len(os.fsencode(path.absolute() / DATABASE)) - len(DATABASE) - 1
+    name = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    longest = _LONGEST_PATH - len(DATABASE) - 1
+    if whole > longest:
+        return f"the path {path} has {whole} bytes, of which SQLite takes {longest}. Give a shorter one."
+    if name > _LONGEST_NAME:
+        return f"a name in {path} has {name} bytes, of which file systems take {_LONGEST_NAME}. Give a shorter one."
+    return None
+
+
 def refuse_missing(path: Path) -> None:
     """Raise IndexNotFoundError unless a directory with a database is there."""
+    if reason := too_long(path):
+        raise IndexNotFoundError(reason)
     if path.exists() and not path.is_dir():
         raise IndexNotFoundError(f"{path} is a file, not an index. Give the index's directory.")
     if not (path / DATABASE).is_file():

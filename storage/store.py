@@ -22,7 +22,7 @@ from yusa.storage.lexicon import Lexicon
 from yusa.storage.lock import writer_lock
 from yusa.storage.migrate import migrate
 from yusa.storage.network import refuse_network
-from yusa.storage.opening import SameDatabase, Unchanging, format_version, open_reader, refuse_missing
+from yusa.storage.opening import SameDatabase, Unchanging, format_version, open_reader, refuse_missing, too_long
 from yusa.storage.postings import TermSource
 from yusa.storage.publish import Publisher
 from yusa.storage.settings import Settings
@@ -127,8 +127,10 @@ class Store:
 
         Raises:
             IndexExistsError: there is an index, or something else, at this path.
-            StorageError: the directory cannot be read or lies on a network file system.
+            StorageError: the directory cannot be read, lies on a network file system, or its path is too long.
         """
+        if reason := too_long(path):
+            raise StorageError(reason)
         refuse_network(path)
         if cls.exists(path):
             raise IndexExistsError(f"there is an index at {path} already. Open it, or give another path.")
@@ -294,8 +296,13 @@ class Store:
         Args:
             deep: check every row, vector and file instead of sizes, counts and a sample.
         """
-        with translated(self.path), self._reading() as connection, connection.begin():
-            return verify(self.path, connection, self._verified, self._source, deep=deep)
+        with translated(self.path), self._reading() as connection:
+            transaction = connection.begin()
+            try:
+                return verify(self.path, connection, self._verified, self._source, deep=deep)
+            finally:
+                # A commit would fail where rows could not be read.
+                transaction.rollback()
 
     def compact(self, *, wait: float = 0.0) -> CompactReport:
         """Merge the segments and give the space of what was deleted back; searches go on meanwhile."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
+from yusa.errors import IndexFormatError
 from yusa.storage import tables as t
 from yusa.storage.attributes import attribute_rows
 from yusa.storage.checksums import PASSAGE_COLUMNS, documents_with_source, sound_document, sound_passage
@@ -59,41 +60,73 @@ def verify(
     deep: bool,
 ) -> VerifyReport:
     """Check the commit that a read transaction sees, with all its encodings."""
-    state = read_state(connection)
-    problems = list(_counter_problems(connection, state))
+    problems: list[str] = []
     repairable: list[str] = []
+    state = read_state(connection)
+
+    def check(found: Iterable[str], into: list[str]) -> None:
+        try:
+            into.extend(found)
+        except DBAPIError as error:
+            # The error of a search advises a verification, which must not end in the same error.
+            problems.append(f"database: {error.orig}")
+        except IndexFormatError as error:
+            problems.append(str(error))
+
+    check(_counter_problems(connection, state), problems)
     if deep:
-        problems += _unless_unreadable(chain(_database_problems(connection), _document_problems(connection)))
+        check(_database_problems(connection), problems)
+        check(_document_problems(connection), problems)
     for number in state.encodings:
-        settings = read_settings(connection, number)
-        segments = read_segments(connection, number)
-        problems += _segment_count_problems(connection, state, number, segments)
-        if deep:
-            problems += _unless_unreadable(_passage_problems(connection, number, settings))
-        for segment in segments:
-            if segment.count:
-                repairable += _segment_problems(directory, connection, segment, settings, verified, deep=deep)
-                repairable += _postings_problems(directory, connection, number, segment, verified, source, deep=deep)
-        # What is in no segment is read from the database anyway; only of the current encoding is it read at all.
-        if number == state.encoding_id:
-            repairable += _tail_problems(connection, state, reach(segments) + 1, source, deep=deep)
+        check(_encoding_problems(connection, state, number, deep=deep), problems)
+        check(_derived_problems(directory, connection, state, number, verified, source, deep=deep), repairable)
     own = t.passage.c.encoding_id == state.encoding_id
+    counts = {"documents": 0, "passages": 0, "segments": 0}
+    questions = {
+        "documents": select(func.count(t.document.c.key)),
+        "passages": select(func.count(t.passage.c.vector_id)).where(own),
+        "segments": select(func.count(t.segment.c.id)).where(t.segment.c.encoding_id == state.encoding_id),
+    }
+
+    def count() -> Iterator[str]:
+        counts.update({name: int(connection.execute(question).scalar_one()) for name, question in questions.items()})
+        yield from ()
+
+    check(count(), problems)
     return VerifyReport(
         deep=deep,
-        documents=int(connection.execute(select(func.count(t.document.c.key))).scalar_one()),
-        passages=int(connection.execute(select(func.count(t.passage.c.vector_id)).where(own)).scalar_one()),
-        segments=len(read_segments(connection, state.encoding_id)),
-        problems=tuple(problems[:_SHOWN]),
+        **counts,
+        problems=tuple(dict.fromkeys(problems))[:_SHOWN],
         repairable=tuple(repairable[:_SHOWN]),
     )
 
 
-def _unless_unreadable(problems: Iterator[str]) -> Iterator[str]:
-    """The problems, the last of which may be that the database cannot be read further."""
-    try:
-        yield from problems
-    except DBAPIError as error:
-        yield f"database: {error.orig}"
+def _encoding_problems(connection: Connection, state: State, number: int, *, deep: bool) -> Iterator[str]:
+    settings = read_settings(connection, number)
+    yield from _segment_count_problems(connection, state, number, read_segments(connection, number))
+    if deep:
+        yield from _passage_problems(connection, number, settings)
+
+
+def _derived_problems(
+    directory: Path,
+    connection: Connection,
+    state: State,
+    number: int,
+    verified: Verified,
+    source: TermSource,
+    *,
+    deep: bool,
+) -> Iterator[str]:
+    settings = read_settings(connection, number)
+    segments = read_segments(connection, number)
+    for segment in segments:
+        if segment.count:
+            yield from _segment_problems(directory, connection, segment, settings, verified, deep=deep)
+            yield from _postings_problems(directory, connection, number, segment, verified, source, deep=deep)
+    # What is in no segment is read from the database anyway; only of the current encoding is it read at all.
+    if number == state.encoding_id:
+        yield from _tail_problems(connection, state, reach(segments) + 1, source, deep=deep)
 
 
 def _counter_problems(connection: Connection, state: State) -> Iterator[str]:

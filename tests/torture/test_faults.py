@@ -48,7 +48,7 @@ def test_a_failed_sync_leaves_the_batch_whole_or_out(run_shimmed: RunShimmed, tm
         ("SHORT", "ENOSPC", WRITES),
         ("FAIL", "EIO", _ALL),
         ("FAIL_ON", "EIO", _ALL),
-        ("FAIL", "EACCES", "ckru"),
+        ("FAIL", "EACCES", "ckrut"),
     ],
 )
 def test_every_operation_fails(

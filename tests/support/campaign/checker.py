@@ -12,7 +12,7 @@ from pathlib import Path
 
 from campaign.contents import differences, held, problems, same, unsound
 from campaign.model import Contents, World
-from campaign.operations import Operation, Refused
+from campaign.operations import Operation
 from campaign.plan import probe
 from campaign.session import Session, open_index
 
@@ -155,13 +155,9 @@ def _write(case: Case, session: Session, verdict: Verdict) -> None:
     now = case.under_way
     world = case.states[verdict.state]
     if now is not None and verdict.state < len(case.states) - 1:
-        try:
-            now.run(session, now.interrupted(world) if verdict.state == 0 else world)
-        except Refused:
-            pass
-        else:
-            world = case.states[-1]
-            verdict.rerun = True
+        now.run(session, now.interrupted(world) if verdict.state == 0 else world)
+        world = case.states[-1]
+        verdict.rerun = True
     more = probe(case.step)
     more.run(session, world)
     world = more.states(world)[-1]

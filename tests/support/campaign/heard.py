@@ -9,7 +9,7 @@ from campaign.model import World
 from campaign.operations import Operation
 from campaign.plan import operation
 
-_VISIBLE = frozenset({"put", "delete", "tune"})
+_VISIBLE = frozenset({"put", "delete", "tune", "switch"})
 """Kinds of commits that change what is found; what else commits only moves or prepares."""
 
 
@@ -36,7 +36,6 @@ class Heard:
     commits: int = 0
     operations: int = 0
     error: str = ""
-    encoding: int | None = None
     begun: bool = False
     restored: bool = False
     spent: bool = False
@@ -73,20 +72,13 @@ class Heard:
         self.acknowledged = 0
 
     def _commit(self, rest: str) -> None:
-        sequence, encoding, kind = rest.split(" ", 2)
+        sequence, kind = rest.split(" ", 1)
         self.commits += 1
         self.restored = False
         self.sequence = int(sequence)
         now = self.under_way
         if now is not None and now.counted:
             self.acknowledged += kind in _VISIBLE
-        elif self.encoding not in {None, int(encoding)} and len(self.states) > 1:
-            self.acknowledged = 1
-        self.encoding = int(encoding)
-
-    def _refused(self, rest: str) -> None:
-        self.states, self.under_way, self.acknowledged = [self.world], None, 0
-        self.step += 1
 
     def _end(self, rest: str) -> None:
         now = self.under_way
@@ -96,7 +88,7 @@ class Heard:
         if now.counted and self.acknowledged != expected:
             self.error = f"step {self.step} ({now.kind}) made {self.acknowledged} commits instead of {expected}"
         if now.replaces:
-            self.sequence, self.encoding = -1, None
+            self.sequence = -1
             self.restored = True
         self.world = self.states[-1]
         self.states, self.under_way, self.acknowledged = [self.world], None, 0

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEED ?= 1
 KILLS ?= 2000
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all torture check format bench clean
+.PHONY: help setup demo test test-all torture check audit format bench clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,12 +30,16 @@ test-all: setup  ## the ordinary tests and the long proofs
 torture: setup  ## kill writers 2,000 times and look at what is left (SEED=1 KILLS=2000)
 	PYTHONPATH=tests/support $(BIN)/python -m campaign --seed $(SEED) --kills $(KILLS) --json benchmarks/results/torture.json
 
-check: setup  ## lint, types, layers
+check: setup  ## lint, types, layers, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases tests benchmarks demo
+	$(BIN)/mypy --explicit-package-bases tests benchmarks demo tools
 	PYTHONPATH=. $(BIN)/lint-imports
+	$(BIN)/python tools/audit.py
+
+audit: setup  ## whether a pinned package has a known vulnerability, where the advisories can be reached
+	$(BIN)/python tools/audit.py
 
 format: setup  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EncoderError(f"cannot read {path}: {error}. Fetch or save the checkpoint again.") from error
     if not isinstance(value, dict):
         raise EncoderError(f"{path} is not a JSON object. Fetch or save the checkpoint again.")
@@ -107,12 +106,18 @@ def _convert(pickled: Path, architecture: Architecture, labels: int | None, targ
             stored = torch.load(pickled, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError:  # written before torch 1.6, in a form that cannot be mapped
             stored = torch.load(pickled, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise EncoderError(
-            f"{pickled} cannot be read safely: {str(error).splitlines()[0]}. Save it as safetensors."
-        ) from error
-    chosen = _choose(stored, architecture, labels, str(pickled.parent))
-    save_file({name: stored[key].contiguous().clone() for name, (key, _) in chosen.items()}, target)
+    except Exception as error:  # From damaged bytes torch raises whatever its unpickler runs into
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EncoderError(f"{pickled} cannot be read safely: {reason}. Save it as safetensors.") from error
+    if not isinstance(stored, Mapping) or not all(isinstance(key, str) for key in stored):
+        raise EncoderError(f"{pickled} holds no tensors by name. Save the model's `state_dict` as safetensors.")
+    plain: dict[str, torch.Tensor] = {}
+    for name, (key, _) in _choose(stored, architecture, labels, str(pickled.parent)).items():
+        tensor = stored[key]
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise EncoderError(f"{pickled} holds no plain tensor under {key}. Save it as safetensors.")
+        plain[name] = tensor.contiguous().clone()
+    save_file(plain, target)
 
 
 def _choose(

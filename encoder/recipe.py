@@ -49,7 +49,7 @@ def read_recipe(directory: Path) -> Recipe:
     try:
         modules = json.loads(listing.read_text("utf-8"))
         steps = [(str(module["type"]).rsplit(".", 1)[-1], directory / str(module["path"])) for module in modules]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise EncoderError(f"cannot read {listing}: {error}. Fetch or save the model again.") from error
     kinds = [kind for kind, _ in steps]
     if kinds not in (["Transformer"], ["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from pathspec import GitIgnoreSpec
 
 from yusa.indexer.results import Rejected, Skipped
+
+_MOST_IGNORED: Final = 1 << 20
+_VANISHED: Final = "it vanished while the folder was read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,23 @@ class Found:
 
 
 _Specs = tuple[tuple[str, GitIgnoreSpec], ...]
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file opened to be read; never waits for what turns out to be a pipe, and never reads a device.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    # For a regular file the flag means nothing. Windows has neither it nor named pipes in folders.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +60,7 @@ def walk(root: Path, globs: Sequence[str]) -> Iterator[Found | Rejected | Skippe
 
     Left out without a word: hidden files and folders, what a .gitignore names (those of the folders above too, up to
     the one with `.git`), indexes of yusa, and with `globs` (patterns as in .gitignore) what none of them matches. Links
-    to folders are skipped, so there are no loops. A folder that cannot be listed is rejected.
+    to folders are skipped, so there are no loops. What cannot be listed or looked at is rejected.
     """
     wanted = GitIgnoreSpec.from_lines(globs) if globs else None
     # A stack of its own: paths may hold more folders than Python's stack frames.
@@ -76,13 +98,13 @@ def _listed(
 
 def _entry(
     root: Path, relative: str, entry: os.DirEntry[str], specs: _Specs, wanted: GitIgnoreSpec | None
-) -> Iterator[Found | Skipped | _Folder]:
+) -> Iterator[Found | Rejected | Skipped | _Folder]:
     path = root / relative
     try:
         status = entry.stat()
     except OSError as error:
         if not _ignored(relative, specs):
-            yield Skipped(str(path), f"the link leads nowhere ({error.strerror})")
+            yield _unseen(path, entry, error)
         return
     directory = stat.S_ISDIR(status.st_mode)
     if _ignored(relative + "/" if directory else relative, specs):
@@ -94,6 +116,14 @@ def _entry(
     elif wanted is None or wanted.match_file(relative):
         regular = stat.S_ISREG(status.st_mode)
         yield Found(path, relative, status.st_size) if regular else Skipped(str(path), "not a regular file")
+
+
+def _unseen(path: Path, entry: os.DirEntry[str], error: OSError) -> Rejected | Skipped:
+    """What is known to be gone is skipped; of anything else nobody knows what it holds."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        gone = f"the link leads nowhere ({error.strerror})" if entry.is_symlink() else _VANISHED
+        return Skipped(str(path), gone)
+    return Rejected(str(path), None, None, f"cannot be read: {error.strerror}")
 
 
 def _is_index(names: set[str]) -> bool:
@@ -134,7 +164,8 @@ def _is_repository(folder: Path) -> bool:
 
 def _spec(folder: Path) -> GitIgnoreSpec | None:
     try:
-        text = (folder / ".gitignore").read_text("utf-8", "surrogateescape")
+        with open_regular(folder / ".gitignore") as file:
+            text = file.read(_MOST_IGNORED).decode("utf-8", "surrogateescape")
     except OSError:
         return None
     try:

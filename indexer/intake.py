@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Protocol
-from unicodedata import normalize
 
 from yusa.indexer.results import Rejected, Row, Skipped
 from yusa.indexer.rows import content_hash_and_size, encoding_hash
 from yusa.indexer.seen import Seen, Sighting, content_key
 from yusa.indexer.source import Source
 from yusa.storage.records import Document, Known
+from yusa.text.normal import nfc
 
 CHUNK_ITEMS = 512
 CHUNK_CHARACTERS = 2_000_000
@@ -158,7 +158,7 @@ class Intake:
             self.without_id[source] += 1
         else:
             # A file's name and a cell come as they stand; what the index holds is NFC.
-            id = normalize("NFC", rejected.id)
+            id = nfc(rejected.id)
             seen = self._rejected_ids[source]
             if seen.first([id]) == [None]:
                 seen.add([id], [Sighting(0, 0)])

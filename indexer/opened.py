@@ -80,6 +80,11 @@ class Opened:
                 self.note(f"{self.label}: read as {found.encoding.upper()}")
         if self.encoding == "utf-8" and head.startswith(codecs.BOM_UTF8):
             self.encoding = "utf-8-sig"
+        if self.encoding == "utf-16" and head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            told = detect(head).encoding
+            if told not in ("utf-16-le", "utf-16-be"):
+                raise FileError("not UTF-16: it has no byte order mark; --encoding utf-16-le or utf-16-be names it")
+            self.encoding = told
         if self.encoding.startswith("utf-32"):
             raise FileError("UTF-32 is not read: save it as UTF-8")
         return self.encoding
@@ -127,6 +132,8 @@ class Opened:
             return data.decode(self.encoding or "utf-8")
         except UnicodeDecodeError as error:
             raise FileError(self.bad_byte(error, 0)) from None
+        except UnicodeError as error:  # of codecs that tell no place
+            raise FileError(f"not {str(self.encoding).upper()}: {error}") from None
 
     def bad_byte(self, error: UnicodeDecodeError, offset: int) -> str:
         """The sentence for a byte that is not of the encoding; `offset` is where the decoded bytes begin."""

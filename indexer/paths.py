@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from yusa.errors import InputError, UsageError
-from yusa.indexer.folder import Found, walk
+from yusa.indexer.folder import Found, open_regular, walk
 from yusa.indexer.formats import READERS, SUFFIXES, Reader, format_of, read_stream
 from yusa.indexer.opened import FileError, Opened
 from yusa.indexer.parquet import require_pyarrow
@@ -86,8 +86,8 @@ class PathSource(Source):
         reader = READERS[format] if format else Reader(read_stream)
         whole = id if reader.whole else None
         try:
-            with _open(path) as stream:
-                regular = None if self._is_stream else path
+            regular = None if self._is_stream else path
+            with open_regular(regular) if regular else _open(path) as stream:
                 yield from reader.read(
                     Opened(label, id, regular, stream, self._fields, self._encoding, self.notes.append, self._advance)
                 )
@@ -131,8 +131,8 @@ def read(
     fields = Fields(id_field, text_field, title_field)
     sources: list[Source] = []
     for path in map(Path, dict.fromkeys(map(str, listed))):
-        name = source or _canonical(path)
         _require(path, format)
+        name = source or _canonical(path)
         sources.append(PathSource(path, name, fields=fields, globs=globs, encoding=encoding, format=format))
     return sources
 
@@ -152,6 +152,8 @@ def _require(path: Path, format: str | None) -> None:
         status = path.stat()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a path with NUL
+        raise InputError(f"{str(path)!r} is no path: {error}") from None
     if not stat.S_ISREG(status.st_mode):
         return
     kind = format or format_of(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from yusa.errors import InputError
 from yusa.storage.attributes import RESERVED
 from yusa.storage.records import Document
-from yusa.text.normal import normalize
+from yusa.text.normal import nfc, normalize
 
 MAX_TEXT = 10_000_000
 """Characters a text may have."""
@@ -23,6 +24,8 @@ MAX_DEPTH = 32
 """How deep the objects and arrays of metadata may be nested."""
 
 _canonical = JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+# A byte order mark behind white space would come to the front when that goes, and normal form has none there.
+_FRONT = re.compile(r"[\s\ufeff]*")
 _SHOWN = 60
 _NAMES_SHOWN = 200
 
@@ -56,7 +59,7 @@ def row_document(row: Mapping[str, Any], fields: Fields) -> Document:
     id = rest.pop(fields.id or ("id" if "id" in rest else "_id"), None)
     text_field, title_field = fields.text or "text", fields.title or "title"
     readable = id if isinstance(id, str | int) else None
-    known = None if readable is None else unicodedata.normalize("NFC", str(readable))
+    known = None if readable is None else nfc(str(readable))
     if text_field not in rest:
         names = ", ".join(map(str, row))[:_NAMES_SHOWN] or "none"
         raise RowError(f"no text: there is no field {text_field!r} (fields: {names}); --text-field names it", known)
@@ -80,6 +83,8 @@ def make_document(id: Any, text: Any, title: Any, metadata: Mapping[str, Any]) -
     try:
         body = _text(text)
         head = _title(title)
+        if not isinstance(metadata, Mapping):
+            raise RowError(f"the metadata is {_kind(metadata)}, not an object")
         values = _clean({k: v for k, v in metadata.items() if v is not None}, "metadata", 0)
         _refuse_reserved(values)
     except InputError as error:
@@ -120,7 +125,7 @@ def _id(id: object) -> str:
         id.encode()
     except UnicodeEncodeError:
         raise RowError(f"the id {shown} is not valid Unicode: rename it") from None
-    id = unicodedata.normalize("NFC", id)
+    id = nfc(id)
     if len(id) > MAX_ID:
         raise RowError(f"the id {shown}… has {len(id)} characters, {MAX_ID} are allowed")
     if any(unicodedata.category(c) == "Cc" for c in id):
@@ -150,7 +155,8 @@ def _title(title: object) -> str | None:
         title = str(title)
     if not isinstance(title, str):
         raise RowError(f"the title is {_kind(title)}, not a string")
-    return normalize(title).strip() or None
+    text = normalize(title)
+    return text[_FRONT.match(text).end() :].rstrip() or None  # type: ignore[union-attr]  # it matches nothing, too
 
 
 def _clean(value: Any, path: str, depth: int) -> Any:

@@ -82,7 +82,9 @@ class DocumentsSource(Source):
             try:
                 yield Row(self._document(given), self.name, number)
             except RowError as error:
-                yield Rejected(self.name, number, error.id, str(error), repr(given)[:SHOWN])
+                yield Rejected(self.name, number, error.id, str(error), _shown(given))
+            except (ValueError, RecursionError) as error:  # such as a number of more digits than Python writes out
+                yield Rejected(self.name, number, None, f"cannot be read: {error}", _shown(given))
 
     def _document(self, given: Document | Mapping[str, Any]) -> Document:
         if isinstance(given, Document):
@@ -90,6 +92,13 @@ class DocumentsSource(Source):
         if isinstance(given, Mapping):
             return row_document(given, self._fields)
         raise RowError(f"a {type(given).__name__} is neither a Document nor a mapping")
+
+
+def _shown(given: object) -> str:
+    try:
+        return repr(given)[:SHOWN]
+    except Exception as error:  # noqa: BLE001  # what objects of others do there is theirs
+        return f"a {type(given).__name__} that cannot be shown ({type(error).__name__})"
 
 
 class Spooled(Source):

@@ -14,17 +14,21 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from unicodedata import normalize
 
 from yusa.errors import InputError, UsageError
+from yusa.text.normal import nfc
 
 DEFAULT_SPLIT: Final = "test"
 """BEIR's own: the split taken where there are several and none was asked for."""
+MOST_BYTES: Final = 512 << 20
+"""Bytes that questions or judgements may have, unpacked; a small `.gz` may hold any number of them."""
+_NUMBER: Final = re.compile(r"[+-]?\d{1,18}")
 QUESTION_COLUMNS: Final = ("question", "query")
 ID_COLUMNS: Final = ("id", "ids")
 
@@ -119,8 +123,11 @@ def _require(directory: Path, name: str) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        raw = path.read_bytes()
-        return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+        with open_corpus(path) as file:
+            raw = file.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise InputError(f"{path} has more than {MOST_BYTES >> 20} MiB, unpacked, which is too much; split it")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 (byte {error.start + 1:,}); convert it first, "
@@ -138,7 +145,7 @@ def _read_queries(path: Path) -> dict[str, str]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}:{number} is not JSON: {error}") from error
         id, text = (row.get("_id", row.get("id")), row.get("text")) if isinstance(row, dict) else (None, None)
         if isinstance(id, bool) or not isinstance(id, str | int) or not isinstance(text, str) or not text.strip():
@@ -191,7 +198,7 @@ def _read_table(path: Path) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
 
 def question_id(question: str) -> str:
     """An id for a question that has none: equal ones get the same."""
-    canonical = " ".join(normalize("NFC", question).split())
+    canonical = " ".join(nfc(question).split())
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
@@ -204,11 +211,11 @@ def _cell(row: list[str], at: int | None) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text.strip().lstrip("+-").isdecimal()
+    return _NUMBER.fullmatch(text.strip()) is not None
 
 
 def _judge(qrels: dict[str, dict[str, int]], question: str, id: str, score: int) -> None:
-    judged, id = qrels.setdefault(question, {}), normalize("NFC", id)
+    judged, id = qrels.setdefault(question, {}), nfc(id)
     # Of two judgements of one pair the higher holds, whichever comes first.
     judged[id] = max(score, judged.get(id, score))
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
-from unicodedata import normalize as unicode_normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from yusa.search.rerank import DEFAULT_DEPTH, Reranker, reranked
 from yusa.search.where import parse
 from yusa.storage.filters import Filter
 from yusa.text.analyzer import Analyzer
+from yusa.text.normal import nfc
 
 if TYPE_CHECKING:
     from yusa.storage import Settings
@@ -175,7 +175,7 @@ class Searcher:
         _check(top_k, offset)
         tree = parse(where) if isinstance(where, str) else where
         with self._store.read() as view:
-            row = view.get(unicode_normalize("NFC", document_id))
+            row = view.get(nfc(document_id))
             if row is None:
                 raise DocumentNotFoundError(f"no document has the id {document_id!r}; ids are exact, case included")
             own = [one for one in view.passages_of(row.key) if passage is None or one.ordinal == passage]
@@ -236,7 +236,7 @@ class Searcher:
         _check(1, 0, mode)
         tree = parse(where) if isinstance(where, str) else where
         parsed = _parsed([query], literal=literal)[0] if query is not None else None
-        name = f"yusa.{field}" if field in _OWN_FIELDS else unicode_normalize("NFC", field)
+        name = f"yusa.{field}" if field in _OWN_FIELDS else nfc(field)
         with self._store.read() as view:
             if parsed is None:
                 return view.facets(name, None if tree is None else view.allowed(tree))

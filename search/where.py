@@ -35,6 +35,7 @@ from yusa.storage.filters import (
     check_filter,
     check_pattern,
 )
+from yusa.text.normal import nfc
 
 MAX_LENGTH: Final = 200_000
 """Characters of an expression."""
@@ -55,7 +56,7 @@ def parse(expression: str) -> Filter:
     if len(expression) > MAX_LENGTH:
         raise FilterError(f"the filter has {len(expression):,} characters, at most {MAX_LENGTH:,} work")
     try:
-        expression = check_text(expression)
+        expression = check_text(nfc(expression))
     except UsageError as error:
         raise FilterError(f"the filter cannot be read: {error}") from None
     tree = _Parser(expression).whole()

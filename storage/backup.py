@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from yusa.errors import IndexExistsError, StorageError
 from yusa.storage.database import DATABASE, driver_connection
-from yusa.storage.files import sync_directory
+from yusa.storage.files import make_directory, sync_directory
 
 
 def backup(connection: Connection, destination: Path) -> None:
@@ -29,7 +29,7 @@ def backup(connection: Connection, destination: Path) -> None:
     parent = destination.absolute().parent
     temporary = parent / f".{destination.name}.{uuid4().hex[:8]}.tmp"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        make_directory(parent)
         temporary.mkdir()
         copy_database(driver_connection(connection), temporary / DATABASE, forget_segments=True)
         sync_directory(temporary)
@@ -40,7 +40,7 @@ def backup(connection: Connection, destination: Path) -> None:
             f"the backup to {destination} failed ({error.strerror or error}). Check its disk and permissions."
         ) from error
     except sqlite3.Error as error:
-        raise StorageError(f"the backup to {destination} failed ({error}). Check its disk.") from error
+        raise StorageError(f"the backup to {destination} failed ({error}). Check its disk and permissions.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from yusa.errors import StorageError
 from yusa.storage.database import checkpoint, driver_connection
 from yusa.storage.publish import Publisher
 from yusa.storage.stats import Stats, read_stats
@@ -35,9 +36,19 @@ class CompactReport:
 
 
 def compact(directory: Path, connection: Connection, publisher: Publisher) -> CompactReport:
-    """Merge the segments without their dead vectors, then shrink the database; readers go on meanwhile."""
+    """Merge the segments without their dead vectors, then shrink the database; readers go on meanwhile.
+
+    Raises:
+        StorageError: the segments or the database cannot be written.
+    """
     before = _stats(directory, connection)
-    publisher.compact()
+    try:
+        publisher.compact()
+    except OSError as error:
+        raise StorageError(
+            f"the segments of {directory} could not be written ({error.strerror or error}). Nothing is lost; check the "
+            "disk (space, quota, permissions), then compact again."
+        ) from error
     _shrink(connection)
     checkpoint(connection, wait=_WAIT)
     after = _stats(directory, connection)

@@ -24,6 +24,9 @@ _BUSY_SECONDS: Final = 30.0
 _PAGE_SIZE: Final = 8192
 # Pages of 8 KiB: the WAL grows to about 32 MiB before its pages are copied into the database.
 _CHECKPOINT_PAGES: Final = 4000
+_WAL_BYTES: Final = _PAGE_SIZE * _CHECKPOINT_PAGES
+# Longer than a search takes.
+_WAL_WAIT: Final = 1.0
 _CHUNK: Final = 500
 
 _WRITER_PRAGMAS: Final = (
@@ -33,7 +36,7 @@ _WRITER_PRAGMAS: Final = (
     "synchronous=FULL",
     "foreign_keys=ON",
     f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
-    f"journal_size_limit={_PAGE_SIZE * _CHECKPOINT_PAGES}",
+    f"journal_size_limit={_WAL_BYTES}",
     "secure_delete=FAST",
     "cache_size=-65536",
 )
@@ -81,6 +84,35 @@ def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
         raw.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
 
 
+class WalLimit:
+    """Keeps the WAL at twice the size at which SQLite copies it by itself, plus one commit.
+
+    SQLite begins the file anew only when no reader needs it, so while searches overlap without a gap it grows with
+    every commit. Asked to wait, it has the searches that begin meanwhile read the database, and is done when those
+    under way have ended.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / f"{DATABASE}-wal"
+        self._next = 2 * _WAL_BYTES
+
+    def keep(self, connection: Connection) -> None:
+        """Empty a WAL that has grown too long, waiting for the searches under way; between two transactions.
+
+        Where one of them takes longer than that, it is tried again when the file has grown by the size of one copy.
+        """
+        if self._size() <= self._next:
+            return
+        checkpoint(connection, wait=_WAL_WAIT)
+        self._next = max(2 * _WAL_BYTES, self._size() + _WAL_BYTES)
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
+
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """Pieces that fit into one IN (…)."""
     for start in range(0, len(values), _CHUNK):
@@ -125,8 +157,8 @@ _IO = (
 _CORRUPT = "{path} is damaged ({error}). Run `yusa verify --deep` to see how far, and restore a backup."
 _NO_DATABASE = "{path} is not an index: it is no SQLite database. Check the path, or restore a backup."
 _CANNOT_OPEN = (
-    "{path} cannot be opened ({error}). Check that you may read the file; a database in use also needs index.db-shm "
-    "beside it to be readable or its directory to be writable."
+    "{path} cannot be opened ({error}). Check that you may read the file and that the disk is not full; a database in "
+    "use also needs index.db-shm beside it to be readable or its directory to be writable."
 )
 _MESSAGES: Final[dict[int, tuple[type[StorageError], str]]] = {
     sqlite3.SQLITE_FULL: (StorageError, _FULL),

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from yusa.errors import StorageError
 from yusa.storage import tables as t
+from yusa.storage.database import WalLimit
 from yusa.storage.lexicon import add_block, keyword_text
 from yusa.storage.postings import TermSource, build
 from yusa.storage.publish import Publisher
@@ -31,8 +32,11 @@ _PAGE = 200
 class NewEncoding:
     """The encoding under way, for the one writer; every method that changes something commits before it returns."""
 
-    def __init__(self, connection: Connection, publisher: Publisher, source: TermSource, settings: Settings) -> None:
+    def __init__(
+        self, connection: Connection, publisher: Publisher, source: TermSource, settings: Settings, wal: WalLimit
+    ) -> None:
         self._connection = connection
+        self._wal = wal
         self._publisher = publisher
         self._source = source
         self.settings = settings
@@ -93,6 +97,7 @@ class NewEncoding:
             after = replace(state, sequence=state.sequence + 1, next_vector_id=vector_id)
             counts = {"documents": len(documents), "passages": len(texts)}
             write_state(self._connection, after, "reindex", counts)
+        self._wal.keep(self._connection)
         self._maintain()
 
     def switch(self) -> None:

@@ -111,6 +111,14 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it, durably; one that is there is left as it is."""
+    missing = [folder for folder in (directory.absolute(), *directory.absolute().parents) if not folder.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        sync_directory(folder.parent)
+
+
 def sweep(directory: Path, keep: set[str]) -> int:
     """Delete every file of `segments/` whose name is not in `keep`; how many were deleted.
 
@@ -165,6 +173,8 @@ class Verified:
         except OSError as error:
             raise DamagedFileError(f"{path.name} cannot be read ({error.strerror})") from error
         if digest.hexdigest() != expected.sha256:
+            # A disk that forgets changes no time: without this the file would go on being used.
+            self._remember(key, None)
             raise DamagedFileError(f"{path.name} does not have the checksum it was written with")
         self._remember(key, mark)
 
@@ -175,10 +185,12 @@ class Verified:
             return {}
         return values if isinstance(values, dict) else {}
 
-    def _remember(self, key: str, mark: list[object]) -> None:
+    def _remember(self, key: str, mark: list[object] | None) -> None:
+        """Note that a file is right, or (None) forget that it was."""
         values = self._load()
         values.pop(key, None)
-        values[key] = mark
+        if mark is not None:
+            values[key] = mark
         kept = dict(list(values.items())[-_REMEMBERED:])
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         try:

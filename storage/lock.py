@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from yusa.errors import IndexLockedError, StorageError
+
+# Seconds in which who has taken the lock has surely written its name.
+_NAMED: Final = 0.5
 
 
 @contextmanager
@@ -33,11 +38,11 @@ def writer_lock(directory: Path, *, wait: float) -> Iterator[None]:
     # Not a singleton and not thread-local: two writers of one process exclude each other as two processes do.
     lock = FileLock(path, thread_local=False, is_singleton=False)
     try:
-        lock.acquire(timeout=wait, poll_interval=0.02)
-    except Timeout:
-        raise IndexLockedError(
-            f"cannot write to {directory}: {_holder(path)} is writing to it. Try again when it has finished."
-        ) from None
+        if not _acquired(lock, path, wait):
+            raise IndexLockedError(
+                f"cannot write to {directory}: {_holder(path) or 'another process'} is writing to it. "
+                "Try again when it has finished."
+            )
     except OSError as error:
         raise StorageError(
             f"cannot write to {directory}: {path.name} cannot be locked ({error.strerror}). "
@@ -47,7 +52,21 @@ def writer_lock(directory: Path, *, wait: float) -> Iterator[None]:
         _name_holder(path)
         yield
     finally:
+        _forget_holder(path)
         lock.release()
+
+
+def _acquired(lock: FileLock, path: Path, wait: float) -> bool:
+    try:
+        lock.acquire(timeout=wait, poll_interval=0.02)
+    except Timeout:
+        end = time.monotonic() + _NAMED
+        while _holder(path) is None and time.monotonic() < end:
+            with suppress(Timeout):
+                lock.acquire(timeout=0.02, poll_interval=0.02)
+                return True
+        return False
+    return True
 
 
 def _name_holder(path: Path) -> None:
@@ -63,9 +82,30 @@ def _name_holder(path: Path) -> None:
         return
 
 
-def _holder(path: Path) -> str:
+def _forget_holder(path: Path) -> None:
+    """Leave no name behind, which would be taken for the next holder's until that has written its own."""
+    with suppress(OSError):
+        os.truncate(path, 0)
+
+
+def _holder(path: Path) -> str | None:
+    """Who holds the lock, as a message names it; None if it has not said so yet or cannot."""
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
+        if holder["host"] == socket.gethostname() and _is_dead(holder["pid"]):
+            return None
         return f"process {holder['pid']} on {holder['host']} (since {holder['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _is_dead(pid: int) -> bool:
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select, update
 
+from yusa.errors import StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import copy_database
 from yusa.storage.database import driver_connection, translated, writer_engine
@@ -39,10 +40,16 @@ def migrate(directory: Path, *, scripts: Path = SCRIPTS, target: int = t.FORMAT_
                     return None
                 saved = directory / f"index.db.format-{version}"
                 temporary = saved.with_name(f".{saved.name}.tmp")
-                temporary.unlink(missing_ok=True)
-                copy_database(driver_connection(connection), temporary, forget_segments=False)
-                temporary.replace(saved)
-                sync_directory(directory)
+                try:
+                    temporary.unlink(missing_ok=True)
+                    copy_database(driver_connection(connection), temporary, forget_segments=False)
+                    temporary.replace(saved)
+                    sync_directory(directory)
+                except OSError as error:
+                    raise StorageError(
+                        f"{directory} could not be migrated ({error.strerror or error}). It is as it was; check the "
+                        "disk (space, quota, permissions), then open it again."
+                    ) from error
                 _log.info(
                     "migrating %s from format %d to %d; %s keeps the old one", directory, version, target, saved.name
                 )

@@ -66,19 +66,31 @@ def refuse_missing(path: Path) -> None:
 
 
 def open_reader(path: Path) -> tuple[Engine, Unchanging | None]:
-    """Connections for reading; with a watch where they must do without locks, in a directory that cannot be written."""
+    """Connections for reading; with a watch where they must do without locks, in a directory that cannot be written.
+
+    Raises:
+        IndexNotFoundError: the creation of the index was killed.
+        StorageError: it cannot be read.
+    """
     engine = reader_engine(path)
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
     except DBAPIError as error:
         engine.dispose()
+        if getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+            # Only the making of the file is journaled, before it gets its WAL: `create` takes it back.
+            raise IndexNotFoundError(_unfinished(path)) from error
         unlockable = error_code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
         if not unlockable or os.access(path, os.W_OK) or _has_wal(path):
             with translated(path):
                 raise
         return reader_engine(path, immutable=True), Unchanging(path)
     return engine, None
+
+
+def _unfinished(path: Path) -> str:
+    return f"there is no index at {path}: its creation did not finish. Create it again."
 
 
 def _has_wal(path: Path) -> bool:
@@ -95,7 +107,7 @@ def format_version(path: Path, connection: Connection) -> int:
     """
     tables = inspect(connection).get_table_names()
     if not tables:
-        raise IndexNotFoundError(f"there is no index at {path}: its creation did not finish. Create it again.")
+        raise IndexNotFoundError(_unfinished(path))
     if t.state.name not in tables:
         raise IndexFormatError(f"{path / DATABASE} is a database of another program. Check the path.")
     try:

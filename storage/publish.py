@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, exists, func, insert, select
 
 from yusa.storage import files
 from yusa.storage import tables as t
@@ -20,7 +20,7 @@ from yusa.storage.postings import POSTINGS_SUFFIX, TermSource, save
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import read_vectors
 from yusa.storage.state import Segment, State, reach, read_segments, read_state, write_state
-from yusa.storage.tiers import merge_start
+from yusa.storage.tiers import merge_start, small_run
 
 _log = logging.getLogger(__name__)
 
@@ -130,6 +130,9 @@ class Publisher:
         start = merge_start([item.live for item in items], factor=_MERGE_FACTOR, largest=self._largest)
         if start is not None:
             return _step(items[start:])
+        run = small_run([segment.live for segment in segments], largest=self._largest)
+        if run is not None:
+            return _step(segments[slice(*run)])
         return _step([tail]) if tail else None
 
     def _compact_step(self, state: State, segments: list[Segment]) -> Step | None:
@@ -223,6 +226,9 @@ class Publisher:
                     for suffix, file in sums.items()
                 ],
             )
+        # Here, because it is rare: names that came and went with documents would stay for ever.
+        for names, used in ((t.field, t.attribute.c.field_id), (t.source, t.document.c.source_id)):
+            connection.execute(delete(names).where(~exists().where(used == names.c.id)))
         after = replace(state, sequence=sequence, deletions_from=sequence, next_segment=number + 1)
         write_state(connection, after, "segment", {"vectors": count, "merged": len(old)})
 

@@ -14,7 +14,7 @@ from yusa.errors import IndexExistsError, IndexFormatError, IndexNotFoundError, 
 from yusa.storage import tables as t
 from yusa.storage.backup import copy_database
 from yusa.storage.database import DATABASE, database_error, error_code
-from yusa.storage.files import exchange, sync_directory
+from yusa.storage.files import exchange, make_directory, sync_directory
 from yusa.storage.lock import writer_lock
 from yusa.storage.network import refuse_network
 
@@ -50,7 +50,7 @@ def restore(source: Path, destination: Path, *, replace: bool = False) -> Path |
     temporary = parent / f".{destination.name}.{uuid4().hex[:8]}.tmp"
     aside = parent / f"{destination.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        make_directory(parent)
         temporary.mkdir()
         _copy(file, temporary / DATABASE)
         sync_directory(temporary)

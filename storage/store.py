@@ -15,9 +15,9 @@ from yusa.errors import IndexExistsError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
-from yusa.storage.database import DATABASE, checkpoint, translated, writer_engine
+from yusa.storage.database import DATABASE, WalLimit, checkpoint, translated, writer_engine
 from yusa.storage.encodings import NewEncoding, begin, begin_rollback, discard, drop_unused
-from yusa.storage.files import SEGMENTS, Verified, sync_directory
+from yusa.storage.files import SEGMENTS, Verified, make_directory, sync_directory
 from yusa.storage.lexicon import Lexicon
 from yusa.storage.lock import writer_lock
 from yusa.storage.migrate import migrate
@@ -64,6 +64,7 @@ class Store:
         self._engine = engine
         # Its one connection lives as long as the lock is held; the engine stays for the statements it has compiled.
         self._writer_engine = writer_engine(path)
+        self._wal = WalLimit(path)
         self._unchanging = unchanging
         self._same = SameDatabase(path)
         self._verified = Verified(state.index_id)
@@ -96,10 +97,10 @@ class Store:
         analyzers(settings.analyzer)
         cls.require_free(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
         except OSError as error:
             raise StorageError(
-                f"{path} cannot be made ({error.strerror}). Check the path and its permissions."
+                f"{path} cannot be made ({error.strerror}). Check the path, its permissions and its disk."
             ) from error
         with writer_lock(path, wait=0.0), translated(path):
             engine = writer_engine(path, create=True)
@@ -110,8 +111,14 @@ class Store:
                     _fill(connection, settings)
             finally:
                 engine.dispose()
-            sync_directory(path)
-            sync_directory(path.absolute().parent)
+            try:
+                sync_directory(path)
+                sync_directory(path.absolute().parent)
+            except OSError as error:
+                raise StorageError(
+                    f"the index at {path} was made, but a power loss may take it again ({error.strerror}). Check the "
+                    "disk, delete the directory and create the index again."
+                ) from error
         return cls.open(path, analyzers)
 
     @classmethod
@@ -135,7 +142,7 @@ class Store:
                     f"{path} is a file. Give the path of a directory that is not there yet."
                 ) from None
             raise StorageError(
-                f"{path} cannot be made ({error.strerror}). Check the path and its permissions."
+                f"{path} cannot be made ({error.strerror}). Check the path, its permissions and its disk."
             ) from error
         if strangers:
             raise IndexExistsError(
@@ -229,7 +236,7 @@ class Store:
         """
         with self._writing(wait) as (connection, current):
             publisher = self._publisher(connection, current.encoding_id, current.settings, current.snapshots.damaged)
-            writer = Writer(self.path, current.settings, connection, publisher, self._source)
+            writer = Writer(self.path, current.settings, connection, publisher, self._source, self._wal)
             yield writer
             writer.maintain()
 
@@ -269,7 +276,7 @@ class Store:
             number = read_state(connection).building_id
         assert number is not None
         publisher = self._publisher(connection, number, settings, set())
-        return NewEncoding(connection, publisher, self._source, settings)
+        return NewEncoding(connection, publisher, self._source, settings, self._wal)
 
     def _publisher(self, connection: Connection, encoding_id: int, settings: Settings, damaged: set[int]) -> Publisher:
         publisher = Publisher(self.path, settings, connection, self._verified, damaged, self._source, encoding_id)

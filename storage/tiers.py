@@ -27,6 +27,29 @@ def merge_start(sizes: Sequence[int], *, factor: int, largest: int) -> int | Non
     return start
 
 
+def small_run(sizes: Sequence[int], *, largest: int) -> tuple[int, int] | None:
+    """Start and end of the first neighbours that `merge_start` no longer reaches and that deletions have left small.
+
+    Without it an index larger than `largest` would keep a piece, though an empty one, for all it has ever held. Of what
+    is left, two neighbours always have more than a quarter of `largest` together.
+
+    Args:
+        sizes: oldest first.
+    """
+    reached, after = len(sizes), 0
+    while reached and after + sizes[reached - 1] <= largest:
+        reached -= 1
+        after += sizes[reached]
+    for start in range(reached - 1):
+        end, total = start + 1, sizes[start]
+        while end < reached and total + sizes[end] <= largest // 4:
+            total += sizes[end]
+            end += 1
+        if end > start + 1:
+            return start, end
+    return None
+
+
 def run_start(sizes: Sequence[int], *, width: int = 16) -> int | None:
     """Where the last run of `width` or more pieces of about equal size starts, or None while it is shorter.
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, literal, select
 from yusa.errors import StorageError
 from yusa.storage import publish
 from yusa.storage import tables as t
-from yusa.storage.database import chunks, translated
+from yusa.storage.database import WalLimit, chunks, translated
 from yusa.storage.lexicon import add_block, keyword_text
 from yusa.storage.lookup import held, source_ids
 from yusa.storage.postings import Block, TermSource, build
@@ -24,7 +24,7 @@ from yusa.storage.publish import Publisher
 from yusa.storage.records import Encoded, Entry, Json, Known, Passage
 from yusa.storage.rows import Names, Rows, known_names
 from yusa.storage.settings import Settings
-from yusa.storage.state import reach, read_segments, read_state, write_state
+from yusa.storage.state import State, reach, read_segments, read_state, write_state
 from yusa.storage.vectors import packed, unpack
 
 _log = logging.getLogger(__name__)
@@ -35,19 +35,27 @@ _PAGE = 10_000
 class Writer:
     """Changes to the index; every method that changes it commits before it returns."""
 
+    _state: State
+    _names: dict[Table, dict[str, int]]
+
     def __init__(
-        self, directory: Path, settings: Settings, connection: Connection, publisher: Publisher, source: TermSource
+        self,
+        directory: Path,
+        settings: Settings,
+        connection: Connection,
+        publisher: Publisher,
+        source: TermSource,
+        wal: WalLimit,
     ) -> None:
         self._directory = directory
         self._source = source
         self._settings = settings
         self._publisher = publisher
         self._connection = connection
+        self._wal = wal
         self._publish_failed = False
         with translated(directory), self._connection.begin():
-            self._state = read_state(self._connection)
-            self._reach = reach(read_segments(self._connection, self._state.encoding_id))
-            self._names = {table: known_names(connection, table) for table in (t.source, t.field)}
+            self._read_state()
         self._inserts = {
             table: str(insert(table).compile(dialect=connection.dialect))
             for table in (t.document, t.passage, t.attribute)
@@ -112,6 +120,7 @@ class Writer:
             raise _unstorable(entries) from error
         self._state = rows.state
         self._names = {table: dict(numbers) for table, numbers in names.items()}
+        self._wal.keep(self._connection)
         self._publish_when_full()
 
     def delete(self, ids: Sequence[str]) -> list[str]:
@@ -124,6 +133,7 @@ class Writer:
             after = replace(self._state, sequence=self._state.sequence + 1)
             write_state(self._connection, after, "delete", {"documents": len(present)})
         self._state = after
+        self._wal.keep(self._connection)
         return list(present)
 
     def tune(self, choice: Mapping[str, Json]) -> None:
@@ -160,8 +170,12 @@ class Writer:
             self._publish_failed = True
             _log.warning("segments of %s could not be written, the next write tries again: %s", self._directory, error)
         with translated(self._directory), self._connection.begin():
-            self._state = read_state(self._connection)
-            self._reach = reach(read_segments(self._connection, self._state.encoding_id))
+            self._read_state()
+
+    def _read_state(self) -> None:
+        self._state = read_state(self._connection)
+        self._reach = reach(read_segments(self._connection, self._state.encoding_id))
+        self._names = {table: known_names(self._connection, table) for table in (t.source, t.field)}
 
     def _publish_when_full(self) -> None:
         tail = self._state.next_vector_id - 1 - self._reach

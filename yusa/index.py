@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from unicodedata import normalize
 
 from yusa.encoder.base import Pooling, SentenceEncoder
 from yusa.errors import DocumentNotFoundError, UsageError
@@ -20,6 +19,7 @@ from yusa.search.rerank import Reranker
 from yusa.search.searcher import Mode, Searcher, check_choice
 from yusa.storage import Settings, Store
 from yusa.text.analyzer import load_analyzer
+from yusa.text.normal import nfc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -301,7 +301,7 @@ class Index:
             DocumentNotFoundError: no document has this id.
         """
         with self._store.read() as view:
-            row = view.get(normalize("NFC", id))
+            row = view.get(nfc(id))
             if row is None:
                 raise DocumentNotFoundError(
                     f"no document of {self.path} has the id {id!r}; ids are exact, case included"
@@ -317,7 +317,7 @@ class Index:
         if isinstance(ids, str):
             raise UsageError("delete takes a list of ids; put the one id into a list")
         with self._store.write(wait=wait) as writer:
-            return writer.delete([normalize("NFC", id) for id in ids])
+            return writer.delete([nfc(id) for id in ids])
 
     def refresh(self) -> int:
         """Takes in what other processes committed, which every search does anyway; the sequence number reached."""

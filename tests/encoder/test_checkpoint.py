@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from yusa.encoder import Encoder
+from yusa.encoder.checkpoint import load_checkpoint
 from yusa.errors import EncoderError
 
 Make = Callable[..., Path]
@@ -82,6 +83,53 @@ def test_a_pickle_that_holds_code_is_refused(copy: Path, tmp_path: Path) -> None
     with pytest.raises(EncoderError, match=r"pytorch_model.bin cannot be read safely"):
         Encoder.load(copy)
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_damaged_pickle_is_refused_wherever_it_is_damaged(copy: Path, zipped: bool) -> None:
+    file = copy / "pytorch_model.bin"
+    torch.save(tensors(copy), file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    (copy / "model.safetensors").unlink()
+    random = np.random.default_rng(1)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in random.integers(0, 3000, size=3).tolist():
+            damaged[place] = int(random.integers(256))
+        file.write_bytes(damaged)
+        try:
+            load_checkpoint(copy)
+        except EncoderError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_deeply_nested_configuration_is_refused(copy: Path) -> None:
+    (copy / "config.json").write_text("[" * 100_000, "utf-8")
+    with pytest.raises(EncoderError, match="cannot read"):
+        load_checkpoint(copy)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [torch.zeros(3), ["embeddings"], {1: torch.zeros(1)}, None],
+    ids=["a tensor", "a list", "keys that are no names", "nothing"],
+)
+def test_a_pickle_that_holds_no_tensors_by_name_is_refused(copy: Path, stored: object) -> None:
+    (copy / "model.safetensors").unlink()
+    torch.save(stored, copy / "pytorch_model.bin")
+    with pytest.raises(EncoderError, match="holds no tensors by name"):
+        load_checkpoint(copy)
+
+
+def test_a_pickle_with_something_else_under_a_name_is_refused(copy: Path) -> None:
+    stored: dict[str, object] = {**tensors(copy)}
+    (copy / "model.safetensors").unlink()
+    for other in ("text", torch.zeros(4, 4).to_sparse()):
+        torch.save({**stored, "embeddings.word_embeddings.weight": other}, copy / "pytorch_model.bin")
+        with pytest.raises(EncoderError, match=r"holds no plain tensor under embeddings\.word_embeddings\.weight"):
+            load_checkpoint(copy)
 
 
 @pytest.mark.parametrize("prefix", ["", "bert.", "model."])

@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from yusa.indexer import Rejected, Row, Skipped, read
 from yusa.indexer.folder import Found, walk
 from yusa.storage import Store
+
+T = TypeVar("T")
 
 
 def _make(root: Path, *names: str) -> None:
@@ -120,6 +126,109 @@ def test_unknown_kinds_and_special_files_are_skipped(folder: Path) -> None:
     assert source.complete
 
 
+def _within(seconds: float, work: Callable[[], T], release: Callable[[], None]) -> T:
+    """What `work` gives, in a thread, so that one that waits for ever fails the test and does not hang it."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            return future.result(timeout=seconds)
+        finally:
+            if not future.done():
+                release()
+
+
+def _write_to(pipe: Path) -> Callable[[], None]:
+    def write() -> None:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
+
+    return write
+
+
+@pytest.mark.parametrize("place", [".", "sub", ".."])
+def test_a_gitignore_that_is_a_pipe_or_a_device_is_no_gitignore(folder: Path, place: str) -> None:
+    _make(folder, "a.txt", "sub/b.txt")
+    (folder.parent / ".git").mkdir()
+    pipe = folder / place / ".gitignore"
+    os.mkfifo(pipe)
+    assert _within(20, lambda: _found(folder), _write_to(pipe)) == ["a.txt", "sub/b.txt"]
+    pipe.unlink()
+    pipe.symlink_to("/dev/zero")
+    assert _found(folder) == ["a.txt", "sub/b.txt"]
+
+
+def test_a_file_that_becomes_a_pipe_before_it_is_opened_is_not_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _make(folder, "a.txt", "b.jsonl", "c.txt")
+
+    def swapped(root: Path, globs: Sequence[str]) -> Iterator[Found | Rejected | Skipped]:
+        for item in walk(root, globs):
+            if isinstance(item, Found) and item.relative != "a.txt":
+                item.path.unlink()
+                os.mkfifo(item.path)
+            yield item
+
+    monkeypatch.setattr("yusa.indexer.paths.walk", swapped)
+    [source] = read(folder)
+
+    def release() -> None:
+        _write_to(folder / "b.jsonl")()
+        _write_to(folder / "c.txt")()
+
+    items = _within(20, lambda: list(source), release)
+    assert [item.document.id for item in items if isinstance(item, Row)] == ["a.txt"]
+    assert [item.reason for item in items if isinstance(item, Rejected)] == ["cannot be read: not a regular file"] * 2
+    assert not source.complete
+
+
+def test_a_folder_that_changes_while_it_is_read_costs_only_what_is_gone(folder: Path) -> None:
+    _make(folder, "a.txt", "b.txt", "c/d.txt", "e/f.txt", "g.txt", "h.txt")
+    [source] = read(folder)
+    items = iter(source)
+    first = next(items)
+    (folder / "b.txt").unlink()
+    shutil.rmtree(folder / "c")
+    shutil.rmtree(folder / "e")
+    (folder / "e").write_text("now a file", "utf-8")
+    (folder / "g.txt").unlink()
+    (folder / "g.txt").mkdir()
+    rest = list(items)
+    assert isinstance(first, Row)
+    assert [item.document.id for item in rest if isinstance(item, Row)] == ["h.txt"]
+    assert [(Path(item.path).name, item.reason) for item in rest if isinstance(item, Skipped)] == [
+        ("b.txt", "it vanished while the folder was read"),
+        ("c", "it vanished while the folder was read"),
+        ("e", "files of kind without suffix are not read"),
+    ]
+
+
+def test_what_may_not_even_be_looked_at_is_rejected_and_not_taken_for_gone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder that may be listed and not entered; permissions do not bind root, so it is imitated."""
+    _make(folder, "a.txt", "b.txt")
+    real = os.scandir
+
+    class Entry:
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name = entry.name
+
+        def stat(self) -> os.stat_result:
+            raise PermissionError(13, "Permission denied")
+
+        def is_symlink(self) -> bool:
+            return False
+
+    def scandir(path: Path) -> object:
+        return nullcontext([Entry(entry) for entry in real(path)])
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    [source] = read(folder)
+    items = list(source)
+    assert [item.reason for item in items if isinstance(item, Rejected)] == ["cannot be read: Permission denied"] * 2
+    assert not source.complete
+
+
 @pytest.mark.parametrize("denied", ["sub", "sub/b.txt"])
 def test_permission_denied_is_rejected_and_the_rest_goes_in(
     folder: Path, denied: str, monkeypatch: pytest.MonkeyPatch
@@ -127,21 +236,21 @@ def test_permission_denied_is_rejected_and_the_rest_goes_in(
     """Permissions do not bind root, so the operating system's answer is imitated."""
     _make(folder, "a.txt", "sub/b.txt", "z.txt")
     refused = folder / denied
-    real_open, real_scandir = Path.open, os.scandir
+    real_open, real_scandir = os.open, os.scandir
 
     def deny(path: Path) -> None:
         if Path(path) == refused:
             raise PermissionError(13, "Permission denied", str(path))
 
-    def open_(path: Path, *args: object, **options: object) -> object:
+    def open_(path: Path, flags: int) -> int:
         deny(path)
-        return real_open(path, *args, **options)  # type: ignore[call-overload]
+        return real_open(path, flags)
 
     def scandir(path: Path) -> object:
         deny(path)
         return real_scandir(path)
 
-    monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(os, "open", open_)
     monkeypatch.setattr(os, "scandir", scandir)
     [source] = read(folder)
     items = list(source)

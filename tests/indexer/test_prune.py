@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -109,14 +110,14 @@ def test_a_source_that_was_not_read_completely_is_not_pruned(
         (folder / f"{i}.txt").write_text(f"text {i}")
     run(read(folder, source="mine"), store, encoder)
     (folder / "0.txt").unlink()
-    real = Path.open
+    real = os.open
 
-    def open_(path: Path, *args: Any, **options: Any) -> Any:
-        if path.name == "5.txt":
+    def open_(path: Any, *args: Any, **options: Any) -> int:
+        if Path(path).name == "5.txt":
             raise PermissionError(13, "Permission denied")
         return real(path, *args, **options)
 
-    monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(os, "open", open_)
     report = run(read(folder, source="mine"), store, encoder, prune=True, confirm=lambda *_: True)
     assert report.prune_refused == ("mine was not pruned: it could not be read completely",)
     assert len(_ids(store)) == 10

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import unicodedata
-from contextlib import suppress
-from functools import partial
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from yusa.errors import FilterError, UsageError
-from yusa.search.tokens import KEYWORDS, width
+from yusa.search.tokens import width
 from yusa.search.where import MAX_LENGTH, parse
 from yusa.storage.filters import (
     MAX_CONDITIONS,
@@ -22,14 +17,12 @@ from yusa.storage.filters import (
     And,
     Between,
     Compare,
-    Comparison,
     Filter,
     In,
     IsNull,
     Like,
     Not,
     Or,
-    Value,
 )
 
 A, B, C = (Compare(name, "=", 1) for name in "abc")
@@ -201,91 +194,3 @@ def test_the_greatest_depth_works_far_down_the_stack() -> None:
         return below(frames - 1) if frames else parse("(" * MAX_DEPTH + "a=1" + ")" * MAX_DEPTH)
 
     assert below(sys.getrecursionlimit() // 3) == A
-
-
-# A tree written as an expression and read again is the same tree.
-
-_BARE = re.compile(r"[^\W\d]\w*")
-
-
-def unparse(tree: Filter) -> str:  # noqa: PLR0911  one return for each kind of node
-    match tree:
-        case Compare(field, op, value):
-            return f"{_field(field)} {op} {_value(value)}"
-        case In(field, values, negated):
-            return f"{_field(field)} {_not(negated)}in ({', '.join(map(_value, values))})"
-        case Between(field, low, high, negated):
-            return f"{_field(field)} {_not(negated)}between {_value(low)} and {_value(high)}"
-        case Like(field, pattern, negated):
-            return f"{_field(field)} {_not(negated)}like {_value(pattern)}"
-        case IsNull(field, negated):
-            return f"{_field(field)} is {_not(negated)}null"
-        case Not(part):
-            return f"not {_part(part)}"
-        case And(parts):
-            return " and ".join(map(_part, parts))
-        case Or(parts):
-            return " or ".join(map(_part, parts))
-
-
-def _part(tree: Filter) -> str:
-    return f"({unparse(tree)})" if isinstance(tree, And | Or) else unparse(tree)
-
-
-def _not(negated: bool) -> str:
-    return "not " if negated else ""
-
-
-def _field(name: str) -> str:
-    if name in ("yusa.id", "yusa.title", "yusa.source"):
-        return name.removeprefix("yusa.")
-    plain = all(_BARE.fullmatch(part) and part.lower() not in KEYWORDS for part in name.split("."))
-    if plain and name not in ("id", "title", "source"):
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _value(value: Value) -> str:
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    return str(value).lower()
-
-
-_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8).map(
-    partial(unicodedata.normalize, "NFC")
-)
-_number = st.integers(-(10**25), 10**25) | st.floats(allow_nan=False, allow_infinity=False)
-_any = _text | _number | st.booleans()
-_names = st.sampled_from(["a", "a.b", "분류", "yusa.id", "id", "my field", "NOT", "x.Null", "a-b", "2", ""]) | _text
-_equal: list[Comparison] = ["=", "!="]
-_ordered: list[Comparison] = ["<", "<=", ">", ">="]
-_trees: st.SearchStrategy[Filter] = st.recursive(
-    st.one_of(
-        st.builds(Compare, _names, st.sampled_from(_equal), _any),
-        st.builds(Compare, _names, st.sampled_from(_ordered), _text | _number),
-        st.builds(In, _names, st.lists(_any, min_size=1, max_size=4).map(tuple), st.booleans()),
-        st.builds(Between, _names, _text, _text, st.booleans()),
-        st.builds(Between, _names, _number, _number, st.booleans()),
-        st.builds(Like, _names, _text.map(lambda text: text.replace("\\", "\\\\")), st.booleans()),
-        st.builds(IsNull, _names, st.booleans()),
-    ),
-    lambda inner: st.one_of(
-        st.builds(Not, inner),
-        st.builds(And, st.lists(inner, min_size=2, max_size=3).map(tuple)),
-        st.builds(Or, st.lists(inner, min_size=2, max_size=3).map(tuple)),
-    ),
-    max_leaves=10,
-)
-
-
-@given(_trees)
-@example(Compare("a", "=", 1e16))
-@example(Compare("a", "=", -1.5e-7))
-def test_a_tree_survives_writing_and_reading(tree: Filter) -> None:
-    assert repr(parse(unparse(tree))) == repr(tree)
-
-
-@given(st.text(st.sampled_from("ab'\"().,=<>!-+0159 eEandornoti가\\%&\0")))
-def test_no_text_raises_anything_but_a_filter_error(expression: str) -> None:
-    with suppress(FilterError):
-        parse(expression)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import shutil
 import sqlite3
-from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bm25_oracle import bm25
 from storing import create_store, filled, make_entry, make_settings, open_store, vector_ids
 from terms import Words
 
@@ -36,28 +36,6 @@ def _entries(numbers: range, seed: int, **options: object) -> list[Entry]:
     ]
 
 
-def _oracle(model: Mapping[str, Entry], owned: Mapping[str, list[int]], query: Mapping[str, float]) -> dict[int, float]:
-    """BM25 in the obvious way, by vector id."""
-    terms = {
-        vector_id: Counter(Words().terms(keyword_text(entry.document.title, entry.document.text[p.start : p.end])))
-        for id, entry in model.items()
-        for vector_id, p in zip(owned[id], entry.passages, strict=True)
-    }
-    mean = sum(counts.total() for counts in terms.values()) / len(terms)
-    scores = {}
-    holders = {term: sum(term in other for other in terms.values()) for term in query}
-    for vector_id, counts in terms.items():
-        score = 0.0
-        for term, weight in query.items():
-            held = holders[term]
-            idf = math.log(1 + (len(terms) - held + 0.5) / (held + 0.5))
-            norm = 1.2 * (1 - 0.75 + 0.75 * counts.total() / mean)
-            score += weight * idf * counts[term] * 2.2 / (counts[term] + norm)
-        if score > 0:
-            scores[vector_id] = score
-    return scores
-
-
 def _ideal(view: View, query: Mapping[str, float]) -> float:
     count = len(view.holding([]))
     held = {term: len(view.holding([term])) for term in query}
@@ -69,7 +47,7 @@ def _check(store: Store, model: Mapping[str, Entry]) -> None:
     queries: list[dict[str, float]] = [{"학교": 1.0}, {"바다": 2.0, "sea": 0.5, "rare": 1.0}, {"nowhere": 1.0}]
     with store.read() as view:
         for query in queries:
-            expected = _oracle(model, owned, query)
+            expected = bm25(model, owned, query)
             scores, ids = view.lexical([query], 400)
             found = {int(i): float(s) for s, i in zip(scores[0], ids[0], strict=True) if i >= 0}
             assert found.keys() == expected.keys()

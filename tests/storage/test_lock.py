@@ -12,6 +12,7 @@ import pytest
 from storing import check_against, filled, make_entries, make_entry, open_store
 
 from yusa.errors import IndexLockedError, StorageError
+from yusa.storage import lock
 from yusa.storage.lock import writer_lock
 
 _HOLD = """
@@ -55,8 +56,9 @@ def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
         process.wait()
     assert str(process.pid) in (store.path / "writer.lock").read_text(encoding="utf-8")
     with store.write() as writer:
+        assert str(os.getpid()) in (store.path / "writer.lock").read_text(encoding="utf-8")
         writer.put([make_entry("after")])
-    assert str(os.getpid()) in (store.path / "writer.lock").read_text(encoding="utf-8")
+    assert (store.path / "writer.lock").read_text(encoding="utf-8") == ""
     store.close()
 
 
@@ -99,6 +101,42 @@ def test_threads_exclude_each_other(tmp_path: Path) -> None:
         assert view.document_count() == 5 + 1 + 8
     other.close()
     store.close()
+
+
+def test_who_has_taken_the_lock_but_not_written_its_name_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "writer.lock").touch()
+    taken, told, hold = threading.Event(), threading.Event(), threading.Event()
+    name_holder = lock._name_holder
+
+    def late(path: Path) -> None:
+        taken.set()
+        told.wait(60)
+        name_holder(path)
+        hold.wait(60)
+
+    def hold_it() -> None:
+        with writer_lock(tmp_path, wait=0):
+            pass
+
+    look = lock._holder
+
+    def looked(path: Path) -> str | None:
+        found = look(path)
+        told.set()
+        return found
+
+    monkeypatch.setattr(lock, "_name_holder", late)
+    monkeypatch.setattr(lock, "_holder", looked)
+    holder = threading.Thread(target=hold_it)
+    holder.start()
+    assert taken.wait(60)
+    with pytest.raises(IndexLockedError) as refused, writer_lock(tmp_path, wait=0):
+        pass
+    hold.set()
+    holder.join()
+    assert f"process {os.getpid()} on " in str(refused.value)
 
 
 @pytest.mark.parametrize("content", ["", "no json", "[]", "{}"])

@@ -1,4 +1,4 @@
-"""Readers see one commit each, never go back, never write, and are never in the writer's way."""
+"""Readers see one commit each, never write, and are never in the writer's way; ten at once: `tests/torture`."""
 
 from __future__ import annotations
 
@@ -7,95 +7,18 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
-from storing import DIMENSION, check_against, filled, make_entries, make_entry, open_store
+from sqlalchemy import Connection
+from storing import check_against, filled, make_entries, make_entry, open_store
 
 from yusa.errors import IndexNotFoundError, StorageError
+from yusa.storage import database
 from yusa.storage.database import reader_engine
 
 _SUPPORT = Path(__file__).parents[1] / "support"
-
-_READ = """
-import sys
-from pathlib import Path
-import numpy as np
-from storing import DIMENSION, open_store, vector_of
-store = open_store(Path(sys.argv[1]))
-print("open", flush=True)
-last = 0
-searches = 0
-random = np.random.default_rng(1)
-while not Path(sys.argv[2]).exists():
-    with store.read() as view:
-        assert view.sequence >= last
-        last = view.sequence
-        scores, ids = view.search(random.standard_normal((1, DIMENSION)).astype(np.float32), 5)
-        hits = view.passages(ids[0])
-        documents = view.documents(hit.document for hit in hits.values())
-        assert len(hits) == 5
-        for vector_id, hit in hits.items():
-            text = documents[hit.document].document.text
-            np.testing.assert_array_equal(view.vectors([vector_id])[0], vector_of(text[hit.start:hit.end]))
-    searches += 1
-print(searches, flush=True)
-"""
-
-
-def test_threads_and_a_process_read_while_one_writes(tmp_path: Path, small_tail: int) -> None:
-    store = filled(tmp_path / "index", range(40))
-    stop = tmp_path / "stop"
-    environment = {**os.environ, "PYTHONPATH": str(_SUPPORT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", _READ, str(store.path), str(stop)], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    failures: list[BaseException] = []
-    searches = [0] * 4
-
-    def read(number: int) -> None:
-        random = np.random.default_rng(number)
-        last = 0
-        try:
-            while not stop.exists():
-                with store.read() as view:
-                    assert view.sequence >= last
-                    last = view.sequence
-                    _, ids = view.search(random.standard_normal((1, DIMENSION)).astype(np.float32), 5)
-                    hits = view.passages(ids[0])
-                    assert len(hits) == 5
-                    documents = view.documents(hit.document for hit in hits.values())
-                    for vector_id, hit in hits.items():
-                        expected = make_entry("", documents[hit.document].document.text).vectors
-                        np.testing.assert_array_equal(view.vectors([vector_id]), expected)
-                searches[number] += 1
-        except BaseException as error:  # noqa: BLE001
-            failures.append(error)
-
-    threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    assert process.stdout is not None
-    assert process.stdout.readline() == "open\n"
-    random = np.random.default_rng(9)
-    for step in range(20):
-        with store.write() as writer:
-            numbers = random.choice(100, size=12, replace=False)
-            writer.put([make_entry(f"d{number}", f"{number} of step {step}") for number in numbers])
-            writer.delete([f"d{number}" for number in random.choice(range(20, 100), size=5)])
-        if step % 8 == 7:
-            store.compact()
-    stop.touch()
-    for thread in threads:
-        thread.join()
-    output, _ = process.communicate()
-    assert process.returncode == 0
-    assert failures == []
-    assert int(output) > 0
-    assert min(searches) > 0
-    assert store.verify(deep=True).ok
-    store.close()
 
 
 def test_a_view_keeps_its_commit(tmp_path: Path, small_tail: int) -> None:
@@ -264,3 +187,106 @@ def test_closing_twice_and_missing_index(tmp_path: Path) -> None:
         open_store(tmp_path)
     with pytest.raises(StorageError):
         open_store(tmp_path / "index" / "index.db")
+
+
+def _small_wal(monkeypatch: pytest.MonkeyPatch) -> int:
+    """SQLite copies the WAL from 50 pages on instead of 4,000; the bound that follows, without the last commit."""
+    pages = 50
+    size = pages * database._PAGE_SIZE
+    changed = {
+        f"wal_autocheckpoint={database._CHECKPOINT_PAGES}": f"wal_autocheckpoint={pages}",
+        f"journal_size_limit={database._WAL_BYTES}": f"journal_size_limit={size}",
+    }
+    assert changed.keys() <= set(database._WRITER_PRAGMAS)
+    monkeypatch.setattr(
+        database, "_WRITER_PRAGMAS", tuple(changed.get(pragma, pragma) for pragma in database._WRITER_PRAGMAS)
+    )
+    monkeypatch.setattr(database, "_WAL_BYTES", size)
+    return 2 * size
+
+
+_COMMIT = 300_000
+"""More bytes than a batch of the tests below adds to the WAL, with the segments that follow it (measured: 254,696)."""
+
+
+def test_the_wal_stays_short_while_searches_overlap(
+    tmp_path: Path, small_tail: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = _small_wal(monkeypatch)
+    store = filled(tmp_path / "index", range(20))
+    wal = store.path / "index.db-wal"
+    stop, begun = threading.Event(), threading.Event()
+    failures: list[BaseException] = []
+
+    def read() -> None:
+        """At every moment at least one view is open."""
+        try:
+            with ExitStack() as last:
+                current = last.enter_context(ExitStack())
+                current.enter_context(store.read())
+                begun.set()
+                while not stop.is_set():
+                    following = ExitStack()
+                    view = following.enter_context(store.read())
+                    assert len(view.search(make_entry("d3").vectors, 3)[1][0]) == 3
+                    current.close()
+                    current = last.enter_context(following)
+        except BaseException as error:  # noqa: BLE001
+            failures.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert begun.wait(60)
+    sizes: list[int] = []
+    written = 0
+    try:
+        with store.write() as writer:
+            for _ in range(60):
+                writer.put(make_entries(range(20)))
+                sizes.append(wal.stat().st_size)
+                written += max(0, sizes[-1] - (sizes[-2] if len(sizes) > 1 else 0))
+    finally:
+        stop.set()
+        thread.join()
+    assert failures == []
+    assert written > 2 * bound
+    assert max(sizes) <= bound + _COMMIT
+    with store.write():
+        pass
+    assert wal.stat().st_size == 0
+    store.close()
+
+
+def test_a_view_that_is_held_makes_the_wal_grow_only_until_it_ends(
+    tmp_path: Path, small_tail: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = _small_wal(monkeypatch)
+    monkeypatch.setattr(database, "_WAL_WAIT", 0.001)
+    store = filled(tmp_path / "index", range(20))
+    wal = store.path / "index.db-wal"
+    waits = 0
+    checkpoint = database.checkpoint
+
+    def counted(connection: Connection, *, wait: float = 0.0) -> None:
+        nonlocal waits
+        waits += 1
+        checkpoint(connection, wait=wait)
+
+    monkeypatch.setattr(database, "checkpoint", counted)
+    with store.read() as view:
+        with store.write() as writer:
+            while wal.stat().st_size < 4 * bound:
+                writer.put(make_entries(range(20)))
+        # The writer did not wait at every commit, but once for each copy that the file has grown by.
+        assert 0 < waits <= 4 * 2
+        assert view.document_count() == 20
+        assert {entry.document.id for entry in make_entries(range(20))} == set(view.ids_of("a"))
+    waits = 0
+    sizes = []
+    with store.write() as writer:
+        for _ in range(60):
+            writer.put(make_entries(range(20)))
+            sizes.append(wal.stat().st_size)
+    assert max(sizes[1:]) <= bound + _COMMIT
+    assert wal.stat().st_size == 0
+    store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,26 @@ def test_unfinished_creation_is_taken_up(tmp_path: Path) -> None:
     with pytest.raises(IndexNotFoundError, match="creation did not finish"):
         open_store(tmp_path)
     store = create_store(tmp_path, make_settings())
+    check_against(store, {})
+    store.close()
+
+
+def test_a_creation_killed_before_the_wal_is_taken_up(tmp_path: Path) -> None:
+    """A database is first made under a rollback journal, which a reader can see but not take back."""
+    (tmp_path / "killed").mkdir()
+    connection = sqlite3.connect(tmp_path / "index.db", isolation_level=None)
+    connection.execute("PRAGMA cache_size=1")
+    connection.execute("BEGIN")
+    connection.execute("CREATE TABLE half (a)")
+    connection.executemany("INSERT INTO half VALUES (?)", [("x" * 1000,)] * 200)
+    for name in ("index.db", "index.db-journal"):
+        shutil.copy(tmp_path / name, tmp_path / "killed" / name)
+    connection.close()
+    assert (tmp_path / "killed" / "index.db").stat().st_size > 0
+    assert not Store.exists(tmp_path / "killed")
+    with pytest.raises(IndexNotFoundError, match="creation did not finish"):
+        open_store(tmp_path / "killed")
+    store = create_store(tmp_path / "killed", make_settings())
     check_against(store, {})
     store.close()
 

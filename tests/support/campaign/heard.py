@@ -21,7 +21,6 @@ class Heard:
         states: through which the operation under way leads; the one state there is between two operations.
         acknowledged: how many of its commits that can be seen were acknowledged.
         sequence: the last one that was acknowledged, -1 where it says nothing of the index that is there.
-        restored: a restore is under way, or was the last that was done.
         spent: it came to the end of its plan without meeting its point.
         error: what the writer said when it failed by itself, or a contradiction in what it said.
     """
@@ -37,7 +36,6 @@ class Heard:
     operations: int = 0
     error: str = ""
     begun: bool = False
-    restored: bool = False
     spent: bool = False
     _rest: bytes = b""
 
@@ -67,14 +65,12 @@ class Heard:
         self.begun = True
         self.step = int(rest)
         self.under_way = operation(self.seed, self.step, self.world)
-        self.restored |= self.under_way.replaces
         self.states = self.under_way.states(self.world)
         self.acknowledged = 0
 
     def _commit(self, rest: str) -> None:
         sequence, kind = rest.split(" ", 1)
         self.commits += 1
-        self.restored = False
         self.sequence = int(sequence)
         now = self.under_way
         if now is not None and now.counted:
@@ -89,7 +85,6 @@ class Heard:
             self.error = f"step {self.step} ({now.kind}) made {self.acknowledged} commits instead of {expected}"
         if now.replaces:
             self.sequence = -1
-            self.restored = True
         self.world = self.states[-1]
         self.states, self.under_way, self.acknowledged = [self.world], None, 0
         self.step += 1

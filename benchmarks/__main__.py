@@ -14,8 +14,10 @@ from benchmarks.report import data_directory
 
 def main() -> int:
     runs = [["benchmarks.storage"]]
+    peer = os.environ.get("YUSA_TXTAI_PYTHON")
+    if peer:
+        runs.append(["benchmarks.txtai_kills"])
     if data_directory().is_dir():
-        peer = os.environ.get("YUSA_TXTAI_PYTHON")
         runs += [
             ["benchmarks.quality"],
             ["benchmarks.maxsim"],

@@ -57,7 +57,8 @@ def copy_database(source: sqlite3.Connection, path: Path, *, forget_segments: bo
         target.execute("PRAGMA synchronous=FULL")
         if forget_segments:
             target.execute("BEGIN IMMEDIATE")
-            for table in ("segment_file", "segment", "deletion"):
+            # Table `deletion` stays: the blocks of postings, which stay too, still hold what was deleted.
+            for table in ("segment_file", "segment"):
                 target.execute(f"DELETE FROM {table}")
             target.execute("UPDATE state SET deletions_from = sequence")
             target.execute("COMMIT")

@@ -172,8 +172,7 @@ def begin_rollback(connection: Connection) -> Settings:
     """
     with connection.begin():
         state = read_state(connection)
-        # Numbers ascend, so only a way back leads to a smaller one.
-        if state.building_id is not None and state.building_id < state.encoding_id:
+        if state.building_id is not None and state.building_id == state.previous_id:
             return read_settings(connection, state.building_id)
         if state.previous_id is None:
             raise StorageError(
@@ -184,7 +183,8 @@ def begin_rollback(connection: Connection) -> Settings:
 
 
 def _go_back(connection: Connection, state: State) -> Settings:
-    after = replace(state, sequence=state.sequence + 1, building_id=state.previous_id, previous_id=None)
+    # It stays the previous one, too, by which a way back is known again after a kill.
+    after = replace(state, sequence=state.sequence + 1, building_id=state.previous_id)
     write_state(connection, after, "begin encoding", {})
     return read_settings(connection, _building(after))
 

@@ -27,7 +27,7 @@ class State:
         encoding_id: the encoding that searches are answered from.
         deletions_from: `deletion` is complete for every change after this sequence.
         building_id: the encoding that a reindex is making beside it.
-        previous_id: the encoding that a rollback leads back to.
+        previous_id: the encoding that a rollback leads back to; while it is under way, the same as `building_id`.
     """
 
     format_version: int
@@ -44,7 +44,8 @@ class State:
     @property
     def encodings(self) -> list[int]:
         """Every encoding whose passages are kept."""
-        return [id for id in (self.encoding_id, self.building_id, self.previous_id) if id is not None]
+        named = (self.encoding_id, self.building_id, self.previous_id)
+        return [id for id in dict.fromkeys(named) if id is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,18 @@ def test_a_backup_is_an_index(tmp_path: Path, small_tail: int) -> None:
         check_against(copy, {**model, "new": make_entry("new")})
         copy.close()
     assert [path.name for path in (tmp_path / "backups").iterdir()] == ["한글"]
+
+
+def test_a_backup_of_a_tail_with_deleted_passages_is_whole(tmp_path: Path) -> None:
+    with closing(filled(tmp_path / "index", range(10))) as store:
+        with store.write() as writer:
+            writer.delete(["d3", "d4"])
+        store.backup(tmp_path / "backup")
+    with closing(open_store(tmp_path / "backup")) as copy:
+        assert copy.verify(deep=True).ok
+        with copy.write() as writer:
+            writer.put([make_entry("new")])
+        assert copy.verify(deep=True).ok
 
 
 def test_a_backup_never_overwrites_and_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

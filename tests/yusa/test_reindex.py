@@ -92,6 +92,18 @@ def test_a_rollback_with_nothing_to_encode_loads_no_encoder(index: Index) -> Non
         _check(again, OLD, _rows(range(100)))
 
 
+def test_a_rollback_that_was_cut_off_goes_on_whichever_encoding_came_first(index: Index) -> None:
+    rows = _rows(range(100))
+    index.reindex(NEW, passage_tokens=16)
+    for encoder in (OLD, NEW):
+        with pytest.raises(KeyboardInterrupt), index._store.rollback():
+            raise KeyboardInterrupt
+        rows += _rows(range(len(rows), len(rows) + 5))
+        index.add(rows)
+        index.rollback(encoder)
+        _check(index, encoder, rows)
+
+
 def test_other_readers_follow_the_switch(index: Index) -> None:
     """One that was opened with the old encoder refuses the new one; one that loads by name takes it."""
     reader = yusa.open(index.path, encoder=OLD)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from campaign.contents import differences, held, problems, same, unsound
 from campaign.model import Contents, World
-from campaign.operations import Operation, Refused
+from campaign.operations import Operation
 from campaign.plan import probe
 from campaign.session import Session, open_index
 
@@ -50,7 +50,6 @@ class Case:
         states, allowed: what the model says; see `Heard`.
         sequence: the last acknowledged one, -1 for none.
         write: also write, after which nothing may be left of the kill.
-        derived: whether derived files have to be whole before that write.
         older: copies that no writer has met since they were checked.
     """
 
@@ -61,7 +60,6 @@ class Case:
     sequence: int
     under_way: Operation | None
     write: bool
-    derived: bool
     older: frozenset[str] = frozenset()
 
 
@@ -77,7 +75,7 @@ def check(case: Case) -> Verdict:
         if not verdict.findings:
             model = case.states[verdict.state]
             verdict.findings += problems(index, model.index, seed=case.step)
-            verdict.findings += unsound(index, session.path, derived=case.derived)
+            verdict.findings += unsound(index, session.path)
             _check_copies(case, session, model, verdict)
             _check_replaced(case, session, verdict)
         if not verdict.findings and case.write:
@@ -125,7 +123,7 @@ def _whole(path: Path, model: Contents, step: int) -> Iterable[tuple[str, str]]:
         with open_index(path, model.encoding.name) as copy:
             if not same(held(copy), model):
                 return [("other", f"{path.name} is not what it was copied from")]
-            return [*problems(copy, model, seed=step), *unsound(copy, path, derived=False)]
+            return [*problems(copy, model, seed=step), *unsound(copy, path)]
     except Exception:  # noqa: BLE001  (it is a finding)
         return [("unopened", f"{path.name}: {traceback.format_exc()}")]
 
@@ -155,13 +153,9 @@ def _write(case: Case, session: Session, verdict: Verdict) -> None:
     now = case.under_way
     world = case.states[verdict.state]
     if now is not None and verdict.state < len(case.states) - 1:
-        try:
-            now.run(session, now.interrupted(world) if verdict.state == 0 else world)
-        except Refused:
-            pass
-        else:
-            world = case.states[-1]
-            verdict.rerun = True
+        now.run(session, now.interrupted(world) if verdict.state == 0 else world)
+        world = case.states[-1]
+        verdict.rerun = True
     more = probe(case.step)
     more.run(session, world)
     world = more.states(world)[-1]
@@ -171,7 +165,7 @@ def _write(case: Case, session: Session, verdict: Verdict) -> None:
         verdict.findings.append(("other", "the next writes did not lead to what they had to"))
         return
     verdict.findings += problems(index, world.index, seed=case.step + 1)
-    verdict.findings += unsound(index, session.path, derived=True)
+    verdict.findings += unsound(index, session.path)
     verdict.findings += [("other", f"left over after the next write: {name}") for name in _strangers(session.path)]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from campaign.commits import Commit, watch_commits
 from campaign.model import World
-from campaign.operations import Refused
 from campaign.plan import operation
 from campaign.points import CommitPoint, Point, arm, die
 from campaign.session import Session
@@ -25,7 +24,7 @@ def follow(root: Path, seed: int, step: int, world: World, point: Point, pipe: i
         os.write(pipe, " ".join(map(str, words)).encode() + b"\n")
 
     def committed(commit: Commit) -> None:
-        tell("commit", commit.sequence, commit.encoding, commit.kind)
+        tell("commit", commit.sequence, commit.kind)
 
     try:
         watch(point, committed)
@@ -34,11 +33,7 @@ def follow(root: Path, seed: int, step: int, world: World, point: Point, pipe: i
         for step_now in range(step, step + OPERATIONS):
             now = operation(seed, step_now, world)
             tell("begin", step_now)
-            try:
-                now.run(session, world)
-            except Refused:
-                tell("refused", step_now)
-                continue
+            now.run(session, world)
             tell("end", step_now)
             world = now.states(world)[-1]
     except BaseException:  # noqa: BLE001  (the parent reports it)

@@ -17,7 +17,6 @@ class Commit:
 
     sequence: int
     kind: str
-    encoding: int
 
 
 def watch_commits(
@@ -60,7 +59,6 @@ def watch_commits(
 def where(connection: sqlite3.Connection) -> Commit:
     """Where the index of a connection stands."""
     row = connection.execute(
-        "SELECT state.sequence, coalesce(log.kind, ''), state.encoding_id "
-        "FROM state LEFT JOIN log ON log.sequence = state.sequence"
+        "SELECT state.sequence, coalesce(log.kind, '') FROM state LEFT JOIN log ON log.sequence = state.sequence"
     ).fetchone()
     return Commit(*row)

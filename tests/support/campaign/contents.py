@@ -136,14 +136,10 @@ def _dense(index: Index, model: Contents, owned: dict[tuple[str, int], int], see
                 yield "crossed", f"a hit of {hit.id} shows another text: {hit.text!r}"
 
 
-def unsound(index: Index, path: Path, *, derived: bool) -> Iterator[tuple[str, str]]:
-    """What the product's own verification and SQLite's find.
-
-    Args:
-        derived: whether the derived files have to be whole, too.
-    """
+def unsound(index: Index, path: Path) -> Iterator[tuple[str, str]]:
+    """What the product's own verification and SQLite's find."""
     report = index.verify(deep=True)
-    for problem in (*report.problems, *(report.repairable if derived else ())):
+    for problem in (*report.problems, *report.repairable):
         yield "other", f"verify: {problem}"
     connection = sqlite3.connect(f"{(path / 'index.db').absolute().as_uri()}?mode=ro", uri=True)
     try:

@@ -9,7 +9,7 @@ from campaign.model import World
 from campaign.operations import Operation
 from campaign.plan import operation
 
-_VISIBLE = frozenset({"put", "delete", "tune"})
+_VISIBLE = frozenset({"put", "delete", "tune", "switch"})
 """Kinds of commits that change what is found; what else commits only moves or prepares."""
 
 
@@ -21,7 +21,6 @@ class Heard:
         states: through which the operation under way leads; the one state there is between two operations.
         acknowledged: how many of its commits that can be seen were acknowledged.
         sequence: the last one that was acknowledged, -1 where it says nothing of the index that is there.
-        restored: a restore is under way, or was the last that was done.
         spent: it came to the end of its plan without meeting its point.
         error: what the writer said when it failed by itself, or a contradiction in what it said.
     """
@@ -36,9 +35,7 @@ class Heard:
     commits: int = 0
     operations: int = 0
     error: str = ""
-    encoding: int | None = None
     begun: bool = False
-    restored: bool = False
     spent: bool = False
     _rest: bytes = b""
 
@@ -68,25 +65,16 @@ class Heard:
         self.begun = True
         self.step = int(rest)
         self.under_way = operation(self.seed, self.step, self.world)
-        self.restored |= self.under_way.replaces
         self.states = self.under_way.states(self.world)
         self.acknowledged = 0
 
     def _commit(self, rest: str) -> None:
-        sequence, encoding, kind = rest.split(" ", 2)
+        sequence, kind = rest.split(" ", 1)
         self.commits += 1
-        self.restored = False
         self.sequence = int(sequence)
         now = self.under_way
         if now is not None and now.counted:
             self.acknowledged += kind in _VISIBLE
-        elif self.encoding not in {None, int(encoding)} and len(self.states) > 1:
-            self.acknowledged = 1
-        self.encoding = int(encoding)
-
-    def _refused(self, rest: str) -> None:
-        self.states, self.under_way, self.acknowledged = [self.world], None, 0
-        self.step += 1
 
     def _end(self, rest: str) -> None:
         now = self.under_way
@@ -96,8 +84,7 @@ class Heard:
         if now.counted and self.acknowledged != expected:
             self.error = f"step {self.step} ({now.kind}) made {self.acknowledged} commits instead of {expected}"
         if now.replaces:
-            self.sequence, self.encoding = -1, None
-            self.restored = True
+            self.sequence = -1
         self.world = self.states[-1]
         self.states, self.under_way, self.acknowledged = [self.world], None, 0
         self.step += 1

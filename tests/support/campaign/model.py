@@ -60,12 +60,14 @@ class Contents:
     Attributes:
         previous: what `rollback` goes back to, None where that is not known.
         pending: what a reindex that was killed was making.
+        unsure: a kill met the dropping of other encodings; they may be there or not.
     """
 
     documents: Mapping[str, Kept]
     encoding: Encoding
     previous: Encoding | None = None
     pending: Encoding | None = None
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Protocol
 import yusa
 from campaign.model import Contents, Encoding, Kept, World, encoder
 from campaign.session import WINDOW, Session
-from yusa.errors import YusaError
 from yusa.index import Index
 from yusa.indexer import documents_source
 
@@ -36,20 +35,12 @@ class Operation(Protocol):
         ...
 
     def run(self, session: Session, world: World) -> None:
-        """Do it.
-
-        Raises:
-            Refused: the product declined, and nothing changed.
-        """
+        """Do it."""
         ...
 
     def interrupted(self, world: World) -> World:
         """What is known of `world`, its first state, after a kill that left no more than that."""
         ...
-
-
-class Refused(Exception):  # noqa: N818
-    """The product declined an operation that it may decline."""
 
 
 class _Plain:
@@ -192,7 +183,7 @@ class Restore(_Uncounted):
 
 
 @dataclass(frozen=True)
-class Reindex(_Uncounted):
+class Reindex(_Plain):
     """Encode everything anew and switch; what another reindex left unfinished is dropped first."""
 
     target: Encoding
@@ -200,13 +191,15 @@ class Reindex(_Uncounted):
 
     def states(self, world: World) -> list[World]:
         index = world.index
-        return [world, replace(world, index=Contents(index.documents, self.target, previous=index.encoding))]
+        kept = [one for one in (index.previous, index.pending) if one is not None and one.same_vectors(self.target)]
+        # An encoding that is gone back to has what was tuned for it.
+        reached = kept[0] if kept and not self._discards(index) else self.target
+        return [world, replace(world, index=Contents(index.documents, reached, previous=index.encoding))]
 
     def run(self, session: Session, world: World) -> None:
         index: Any = session.index
-        pending = world.index.pending
-        if pending is not None and not pending.same_vectors(self.target):
-            index.discard_encodings()
+        if self._discards(world.index):
+            index.discard()
         index.reindex(
             encoder=encoder(self.target.name),
             passage_tokens=self.target.passage_tokens,
@@ -214,26 +207,34 @@ class Reindex(_Uncounted):
         )
 
     def interrupted(self, world: World) -> World:
-        return replace(world, index=replace(world.index, previous=None, pending=self.target))
+        index = world.index
+        if self._discards(index):
+            return replace(world, index=Contents(index.documents, index.encoding, unsure=True))
+        pending = self.states(world)[1].index.encoding
+        return replace(world, index=replace(index, previous=None, pending=pending))
+
+    def _discards(self, index: Contents) -> bool:
+        return index.unsure or (index.pending is not None and not index.pending.same_vectors(self.target))
 
 
 @dataclass(frozen=True)
-class Rollback(_Uncounted):
-    """Go back to the encoding before the last reindex, or be told that this cannot be done."""
+class Rollback(_Plain):
+    """Go back to the encoding before the last reindex."""
 
     kind: str = "rollback"
 
     def states(self, world: World) -> list[World]:
-        previous = world.index.previous
-        assert previous is not None
-        return [world, replace(world, index=Contents(world.index.documents, previous))]
+        index = world.index
+        assert index.previous is not None
+        return [world, replace(world, index=Contents(index.documents, index.previous, previous=index.encoding))]
 
     def run(self, session: Session, world: World) -> None:
         index: Any = session.index
-        try:
-            index.rollback()
-        except YusaError as error:
-            raise Refused(str(error)) from error
+        assert world.index.previous is not None
+        index.rollback(encoder=encoder(world.index.previous.name))
+
+    def interrupted(self, world: World) -> World:
+        return replace(world, index=replace(world.index, pending=world.index.previous))
 
 
 @dataclass(frozen=True)
@@ -243,14 +244,14 @@ class Discard(_Uncounted):
     kind: str = "discard"
 
     def states(self, world: World) -> list[World]:
-        return [world, replace(world, index=replace(world.index, previous=None, pending=None))]
+        return [world, replace(world, index=Contents(world.index.documents, world.index.encoding))]
 
     def run(self, session: Session, world: World) -> None:
         index: Any = session.index
-        index.discard_encodings()
+        index.discard()
 
     def interrupted(self, world: World) -> World:
-        return replace(world, index=replace(world.index, previous=None))
+        return replace(world, index=Contents(world.index.documents, world.index.encoding, unsure=True))
 
 
 def can_restore() -> bool:

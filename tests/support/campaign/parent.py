@@ -10,7 +10,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from campaign.checker import Case, Verdict, check
 from campaign.child import follow
 from campaign.heard import Heard
 from campaign.model import FIRST, Contents, World
-from campaign.operations import Operation, Refused
+from campaign.operations import Operation
 from campaign.plan import operation, probe
 from campaign.points import MOMENT, Point, choose
 from campaign.session import Session, shrink
@@ -74,11 +73,10 @@ class Campaign:
         world = World(Contents({}, FIRST))
         for step in range(20):
             now = operation(0, step, world)
-            with suppress(Refused):
-                now.run(session, world)
-                world = _last(now, world)
+            now.run(session, world)
+            world = _last(now, world)
         session.close()
-        case = Case(root, 0, [world], [0], -1, None, write=False, derived=False)
+        case = Case(root, 0, [world], [0], -1, None, write=False)
         verdict = check(case)
         assert not verdict.findings, verdict
         shutil.rmtree(root)
@@ -92,7 +90,7 @@ class Campaign:
         random = np.random.default_rng([self.seed, number, 1])
         plan = int(np.random.default_rng([self.seed, number]).integers(2**32))
         moments = 0.0 if number % 2 or self.only else 0.5
-        world, step, derived = World(Contents({}, FIRST)), 0, True
+        world, step = World(Contents({}, FIRST)), 0
         for _ in range(kills):
             point = choose(random, moments, self.only)
             write = bool(random.random() < _WRITES)
@@ -105,7 +103,6 @@ class Campaign:
                 heard.sequence,
                 heard.under_way,
                 write,
-                derived and not heard.restored,
                 frozenset(world.copies),
             )
             verdict = _checked(case)
@@ -115,8 +112,6 @@ class Campaign:
             if verdict.findings:
                 return
             world = _following(heard, verdict)
-            # A restored index has no segments until its first writer builds them.
-            derived = verdict.written or (case.derived and not heard.restored)
             step = heard.step + 1
             world = _tidied(world, root)
         shutil.rmtree(root)

@@ -71,10 +71,10 @@ _WEIGHTS = {
     "compact": 9,
     "tune": 5,
     "backup": 8,
-    "restore": 7,
+    "restore": 9,
     "restore beside": 3,
-    "reindex": 10,
-    "rollback": 6,
+    "reindex": 14,
+    "rollback": 10,
     "discard": 2,
 }
 

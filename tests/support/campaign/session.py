@@ -5,24 +5,30 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yusa
 import yusa.index
 from campaign.model import FIRST, encoder, encoder_name
 from yusa.errors import EncoderMismatchError
 from yusa.index import Index
-from yusa.indexer import run
+from yusa.indexer import reindex, run
 from yusa.storage import publish
 
 WINDOW = 5
+"""Documents that `add` commits at once."""
+REINDEX_WINDOW = 200
+"""Tokens that a reindex commits at once."""
 TAIL = 25
 
 
 def shrink() -> None:
     """Make windows and tails so small that a few documents pass through every part of the product."""
     publish.TAIL_LIMIT = TAIL  # type: ignore[misc]
-    if yusa.index.run is run:  # type: ignore[attr-defined]
-        yusa.index.run = partial(run, window_documents=WINDOW)  # type: ignore[attr-defined]
+    product: Any = yusa.index
+    if product.run is run:
+        product.run = partial(run, window_documents=WINDOW)
+        product.reindex = partial(reindex, window_tokens=REINDEX_WINDOW)
 
 
 def open_index(path: Path, likely: str | None = None) -> Index:

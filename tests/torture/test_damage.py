@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from storing import check_against, filled, make_entries, open_store
 
+from yusa.errors import StorageError
 from yusa.storage import Entry, publish
 
 _DOCUMENTS = 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,6 +143,16 @@ class Verified:
         if digest.hexdigest() != expected.sha256:
             raise DamagedFileError(f"{path.name} does not have the checksum it was written with")
         self._remember(key, mark)
+
+    @staticmethod
+    def check_content(name: str, content: mmap.mmap, expected: FileSum) -> None:
+        """Check what was mapped of a file that has lost its name since.
+
+        Raises:
+            DamagedFileError: it is not what `expected` says.
+        """
+        if FileSum(len(content), hashlib.sha256(content).hexdigest()) != expected:
+            raise DamagedFileError(f"{name} does not have the checksum it was written with")
 
     def _load(self) -> dict[str, list[object]]:
         try:

@@ -5,6 +5,7 @@ A part's vectors are held by a FAISS index whose codes are the very bytes the da
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -51,6 +52,7 @@ class Part:
         rows: (n, dimension) as stored: a view of what `index` holds.
         live: bool (n,), or None if all are live.
         segment: number of the segment it was read from or stands for; None in the tail.
+        postings: the segment's keyword postings, not verified yet; mapped so that they outlive the file's name.
     """
 
     ids: Ids
@@ -59,6 +61,7 @@ class Part:
     index: faiss.IndexFlatCodes
     live: Flags | None = None
     segment: int | None = None
+    postings: mmap.mmap | None = None
 
     @property
     def live_count(self) -> int:

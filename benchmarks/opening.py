@@ -2,8 +2,9 @@
 
 An index of a million documents with one 384-d passage each, 20,000 of them in the tail, is merged by a process that is
 killed while the new segment's vectors are being written. Then fresh processes, one for each mode, open it and answer;
-seconds count from the start of the process and from `open`. A dense answer is right if it is that of brute force over
-the database's rows, a lexical one if it is the one document with the number asked for, a hybrid one if it has both.
+seconds count from the start of the process and from `open`: at first, again, with no record of which files were
+verified, and with the files not in the system's memory. A dense answer is right if it is that of brute force over the
+database's rows, a lexical one if it is the one document with the number asked for, a hybrid one if it has both.
 `--keep DIR` keeps the index for the next run.
 """
 
@@ -91,16 +92,24 @@ def measure(path: Path, count: int, temporary: Path) -> dict[str, Any]:
         "lexical": lambda ids: ids[0] == f"document-{number}",
         "hybrid": lambda ids: {dense[0], f"document-{number}"} <= set(ids),
     }
-    for turn, cache in (("first", path.parent / "cache"), ("again", path.parent / "cache"), ("no_cache", temporary)):
+    for turn, cache in (
+        ("first", path.parent / "cache"),
+        ("again", path.parent / "cache"),
+        ("no_cache", temporary),
+        ("not_in_memory", path.parent / "cache"),
+    ):
         result[turn] = {}
         for mode in MODES:
             # `no_cache` has what remembers which files were verified empty for every mode: all of them are read.
+            if turn == "not_in_memory":
+                _forget(path)
             found = _child("search", path, mode, query, cache=cache if turn != "no_cache" else cache / mode)
             if not right[mode](found.pop("ids")):
                 raise SystemExit(f"{mode}: the {turn} answer is wrong")
             result[turn][mode] = found
     result["next_writer"] = _child("write", path, cache=path.parent / "cache")
-    result["first_right_answer"] = max(found["from_start"] for found in result["first"].values())
+    for turn in ("first", "not_in_memory"):
+        result[f"first_right_answer_{turn}"] = max(found["from_start"] for found in result[turn].values())
     result["bar"] = BAR
     result["load_average_after"] = round(os.getloadavg()[0], 2)
     return result
@@ -170,6 +179,15 @@ def _kill_in_merge(path: Path) -> dict[str, Any]:
         "database_bytes": _size(path / "index.db"),
         "wal_bytes": _size(path / "index.db-wal"),
     }
+
+
+def _forget(path: Path) -> None:
+    """Have the system drop the files from memory, as after a start of the machine."""
+    for file in path.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _size(file: Path) -> int:

@@ -28,6 +28,7 @@ from yusa.storage.parts import (
     joined,
     load_part,
     new_index,
+    read_ahead,
 )
 from yusa.storage.postings import POSTINGS_SUFFIX
 from yusa.storage.settings import Settings
@@ -137,6 +138,8 @@ class Snapshots:
             try:
                 part = load_segment(self._directory, segment, self._settings, self._verified).without(dead)
                 check_sample(connection, part)
+                # Not before, as the sample would have most of the file read, of which a search by words needs nothing.
+                read_ahead(part.rows)
                 return replace(part, postings=self._postings(segment, last_try=last_try))
             except FileNotFoundError as error:
                 if not last_try:

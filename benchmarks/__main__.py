@@ -13,7 +13,7 @@ from benchmarks.report import data_directory
 
 
 def main() -> int:
-    runs = [["benchmarks.storage"]]
+    runs = [["benchmarks.storage"], ["benchmarks.opening"]]
     peer = os.environ.get("YUSA_TXTAI_PYTHON")
     if peer:
         runs.append(["benchmarks.txtai_kills"])

@@ -1,7 +1,8 @@
 """Storage at 100,000 documents with ready vectors: `python -m benchmarks.storage`.
 
 Ingest with three attributes and one 384-d passage each, opening, exact search with 1 % deleted and the last 20,000 in
-the tail, peak memory, and beside it the same rows through plain sqlite3 (no attributes, hashes or foreign keys).
+the tail, peak memory, and beside it the same rows through plain sqlite3 (no attributes, hashes or foreign keys), and
+ingest with every setting of SQLite's `synchronous`, of which yusa uses FULL, batch by batch in turn.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +26,14 @@ from benchmarks.report import write
 from yusa.text.analyzer import load_analyzer
 
 if TYPE_CHECKING:
-    from yusa.storage import Store
+    from yusa.storage import Settings, Store
 
 DOCUMENTS = 100_000
 TAIL = 20_000
 DIMENSION = 384
 BATCH = 1000
 QUERIES = 200
+DURABILITY = 30_000
 SEED = 7
 
 
@@ -47,20 +50,11 @@ def main() -> None:
 
 def measure(folder: Path, *, documents: int = DOCUMENTS) -> dict[str, Any]:
     """Every figure, as JSON values; seconds, bytes and milliseconds as named."""
-    from yusa.storage import Settings, Store
+    from yusa.storage import Store
 
-    settings = Settings(
-        encoder="random",
-        encoder_options={},
-        fingerprint={},
-        provenance={},
-        dimension=DIMENSION,
-        passage_tokens=256,
-        overlap=32,
-    )
     load_before = os.getloadavg()[0]
     result: dict[str, Any] = {"documents": documents, "dimension": DIMENSION, "batch": BATCH, "cores": os.cpu_count()}
-    store = Store.create(folder / "index", settings, load_analyzer)
+    store = Store.create(folder / "index", settings(), load_analyzer)
     seconds, processor = _ingest(store, batches(documents - TAIL, seed=SEED))
     store.compact()
     store.close()
@@ -94,11 +88,27 @@ def measure(folder: Path, *, documents: int = DOCUMENTS) -> dict[str, Any]:
         "index_bytes": stats.database_bytes + stats.segment_bytes,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "sqlite3_documents_per_second": round(documents / _plain_sqlite(folder / "plain.db", documents)),
+        "documents_per_second_by_synchronous": _durability(folder, min(documents, DURABILITY)),
         "load_average_before": round(load_before, 2),
         "load_average_after": round(os.getloadavg()[0], 2),
     }
     store.close()
     return result
+
+
+def settings() -> Settings:
+    """Of an index whose vectors are made at random."""
+    from yusa.storage import Settings
+
+    return Settings(
+        encoder="random",
+        encoder_options={},
+        fingerprint={},
+        provenance={},
+        dimension=DIMENSION,
+        passage_tokens=256,
+        overlap=32,
+    )
 
 
 def _ingest(store: Store, made: Iterable[list[Any]]) -> tuple[float, float]:
@@ -112,6 +122,29 @@ def _ingest(store: Store, made: Iterable[list[Any]]) -> tuple[float, float]:
             processor += time.process_time() - used
         started, used = time.perf_counter(), time.process_time()
     return seconds + time.perf_counter() - started, processor + time.process_time() - used
+
+
+def _durability(folder: Path, documents: int) -> dict[str, int]:
+    """What is paid for commits that survive a loss of power, in turn because a disk's mood changes."""
+    from yusa.storage import Store
+
+    levels = ["FULL", "NORMAL", "OFF"]
+    seconds = dict.fromkeys(levels, 0.0)
+    with ExitStack() as stack:
+        writers = {}
+        for level in levels:
+            store = Store.create(folder / f"synchronous-{level}", settings(), load_analyzer)
+            stack.callback(store.close)
+            writers[level] = stack.enter_context(store.write())
+            raw = writers[level]._connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute(f"PRAGMA synchronous={level}")
+        for number, batch in enumerate(batches(documents, seed=SEED)):
+            for level in levels[number % 3 :] + levels[: number % 3]:
+                started = time.perf_counter()
+                writers[level].put(batch)
+                seconds[level] += time.perf_counter() - started
+    return {level: round(documents / taken) for level, taken in seconds.items()}
 
 
 def vectors(count: int, generator: np.random.Generator) -> NDArray[np.float32]:

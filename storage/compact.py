@@ -12,12 +12,11 @@ from sqlalchemy import Connection
 from yusa.errors import StorageError
 from yusa.storage.database import checkpoint, driver_connection
 from yusa.storage.publish import Publisher
-from yusa.storage.stats import Stats, read_stats
+from yusa.storage.stats import VACUUM_SHARE, Stats, read_stats
 
 _log = logging.getLogger(__name__)
 
 _PAGES_AT_ONCE = 2000
-_VACUUM_SHARE = 0.3
 # Seconds for the searches under way to end, without which the WAL keeps its size.
 _WAIT = 5.0
 
@@ -62,7 +61,7 @@ def compact(directory: Path, connection: Connection, publisher: Publisher) -> Co
 def _shrink(connection: Connection) -> None:
     """Give free pages back; where much was deleted, also pack the pages that stayed, which are half empty."""
     raw = driver_connection(connection)
-    if _number(raw, "freelist_count") > _VACUUM_SHARE * _number(raw, "page_count"):
+    if _number(raw, "freelist_count") > VACUUM_SHARE * _number(raw, "page_count"):
         try:
             raw.execute("VACUUM")
         except sqlite3.OperationalError as error:

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import hashlib
 import json
+import mmap
 import os
 import sys
 from collections.abc import Callable
@@ -181,6 +182,16 @@ class Verified:
             self._remember(key, None)
             raise DamagedFileError(f"{path.name} does not have the checksum it was written with")
         self._remember(key, mark)
+
+    @staticmethod
+    def check_content(name: str, content: mmap.mmap, expected: FileSum) -> None:
+        """Check what was mapped of a file that has lost its name since.
+
+        Raises:
+            DamagedFileError: it is not what `expected` says.
+        """
+        if FileSum(len(content), hashlib.sha256(content).hexdigest()) != expected:
+            raise DamagedFileError(f"{name} does not have the checksum it was written with")
 
     def _load(self) -> dict[str, list[object]]:
         try:

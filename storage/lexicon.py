@@ -6,6 +6,7 @@ A block comes from a segment's file, from the tail's rows in the database, or, w
 from __future__ import annotations
 
 import logging
+import mmap
 import threading
 import zlib
 from collections.abc import Iterator
@@ -90,9 +91,18 @@ def analyzed(connection: Connection, encoding_id: int, source: TermSource, ids: 
 
 
 def segment_block(
-    directory: Path, segment: Segment, source: TermSource, verified: Verified, *, again: bool = False
+    directory: Path,
+    segment: Segment,
+    source: TermSource,
+    verified: Verified,
+    *,
+    again: bool = False,
+    held: mmap.mmap | None = None,
 ) -> Block:
     """The mapped postings of a segment.
+
+    Args:
+        held: the file as it was mapped before; taken where its name is gone.
 
     Raises:
         FileNotFoundError: the file is gone.
@@ -101,8 +111,14 @@ def segment_block(
     path = segment_path(directory, segment.id, POSTINGS_SUFFIX)
     if POSTINGS_SUFFIX not in segment.files:
         raise DamagedFileError(f"{path.name} was never written")
-    verified.check(path, segment.files[POSTINGS_SUFFIX], again=again)
-    block = map_block(path)
+    try:
+        verified.check(path, segment.files[POSTINGS_SUFFIX], again=again)
+        block = map_block(path)
+    except FileNotFoundError:
+        if held is None:
+            raise
+        verified.check_content(path.name, held, segment.files[POSTINGS_SUFFIX])
+        block = load_block(held, path.name)
     if block.identity != source.identity:
         raise DamagedFileError(f"{path.name} is of the analyzer {block.identity}, not {source.identity}")
     if len(block.ids) != segment.count or block.ids[0] < segment.first_id or block.ids[-1] > segment.last_id:
@@ -281,7 +297,12 @@ class Lexicon:
         if old is not None and (old.encoding_id != state.encoding_id or old.keywords.sequence > snapshot.sequence):
             # What is newer may lack what was deleted since.
             old = None
-        mapped = {segment.id: self._mapped(connection, state, segment, old) for segment in segments if segment.count}
+        held = {part.segment: part.postings for part in snapshot.parts}
+        mapped = {
+            segment.id: self._mapped(connection, state, segment, old, held.get(segment.id))
+            for segment in segments
+            if segment.count
+        }
         tail = [_beyond(block, start) for block in old.tail] if old else []
         covered = max(start - 1, old.last) if old else start - 1
         if covered < end:
@@ -292,11 +313,13 @@ class Lexicon:
         keywords = Keywords(snapshot.sequence, [LiveBlock(*pair) for pair in zip(live, flags, strict=True)])
         return _Loaded(state.encoding_id, start, end, keywords, mapped, tuple(joined))
 
-    def _mapped(self, connection: Connection, state: State, segment: Segment, old: _Loaded | None) -> Block:
+    def _mapped(
+        self, connection: Connection, state: State, segment: Segment, old: _Loaded | None, held: mmap.mmap | None
+    ) -> Block:
         if old is not None and segment.id in old.mapped:
             return old.mapped[segment.id]
         try:
-            return segment_block(self._directory, segment, self._source, self._verified)
+            return segment_block(self._directory, segment, self._source, self._verified, held=held)
         except (FileNotFoundError, DamagedFileError) as error:
             _log.warning(
                 "keyword postings of segment %d of %s are made from its texts (%s); the next write stores them",

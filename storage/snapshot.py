@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import threading
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,9 @@ from yusa.storage.parts import (
     joined,
     load_part,
     new_index,
+    read_ahead,
 )
+from yusa.storage.postings import POSTINGS_SUFFIX
 from yusa.storage.settings import Settings
 from yusa.storage.state import Segment, State, reach, read_segments
 from yusa.storage.tiers import merge_start
@@ -130,7 +134,9 @@ class Snapshots:
             try:
                 part = load_segment(self._directory, segment, self._settings, self._verified).without(dead)
                 check_sample(connection, part)
-                return part
+                # Not before, as the sample would have most of the file read, of which a search by words needs nothing.
+                read_ahead(part.rows)
+                return replace(part, postings=self._postings(segment, last_try=last_try))
             except FileNotFoundError as error:
                 if not last_try:
                     raise
@@ -139,6 +145,20 @@ class Snapshots:
                 self._found_damaged(segment, str(error))
         found = read_vectors(connection, state.encoding_id, self._settings, segment.first_id, segment.last_id)
         return found.part(self._settings.vector_dtype, segment=segment.id)
+
+    def _postings(self, segment: Segment, *, last_try: bool) -> mmap.mmap | None:
+        """Mapped now, though few searches need them: when one does, a newer set may have taken the file away."""
+        if POSTINGS_SUFFIX not in segment.files:
+            return None
+        try:
+            with segment_path(self._directory, segment.id, POSTINGS_SUFFIX).open("rb") as file, suppress(ValueError):
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            if not last_try:
+                raise
+        except OSError:
+            pass  # Whoever needs it says so.
+        return None
 
     def _found_damaged(self, segment: Segment, reason: str) -> None:
         self.damaged.add(segment.id)

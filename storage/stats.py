@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
 
 from yusa.storage import files
 from yusa.storage import tables as t
@@ -18,6 +19,9 @@ from yusa.storage.state import Segment, State, reach, read_segments, read_settin
 
 # A row of `passage` without its vector, and its place in two indexes.
 _ROW_BYTES: Final = 40
+
+VACUUM_SHARE: Final = 0.3
+"""Share of free pages above which `compact` writes the database anew, which packs the pages that stayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,10 @@ class Stats:
         deleted: vectors that were deleted and still stand in a segment.
         database_bytes: index.db and its WAL.
         segment_bytes: the current segments' files, of every encoding.
-        live_bytes: what an index of the same content takes at least, free pages and dead vectors left out.
+        live_bytes: what an index of the same content takes, free pages and dead vectors left out.
         dead_bytes: vectors in segments that were deleted.
-        reclaimable_bytes: what `compact` gives back at least: dead vectors, free pages, WAL and orphaned files.
+        reclaimable_bytes: what `compact` gives back at least: dead vectors, free pages, half-empty pages where it
+            writes the database anew, WAL and orphaned files.
         unfinished_encoder: of a reindex under way, which lacks `unfinished_documents` more; None if there is none.
         previous_encoder: of the encoding that `rollback` leads to; None if none is kept.
         other_bytes: what `discard` and then `compact` give back: vectors and segments of these two.
@@ -71,11 +76,11 @@ def read_stats(directory: Path, connection: Connection) -> Stats:
     others = {number: read_segments(connection, number) for number in state.encodings if number != state.encoding_id}
     every = [*segments, *chain.from_iterable(others.values())]
     segment_bytes = _files_bytes(every)
-    on_disk = sum(_size(path) for path in (directory / files.SEGMENTS).glob("*")) + sum(
-        _size(path) for path in (directory / files.SEGMENTS).glob(".*.tmp")
-    )
+    # What a killed writer left is among them: its name begins with a dot, which means nothing to `glob`.
+    on_disk = sum(_size(path) for path in (directory / files.SEGMENTS).glob("*"))
     dead = sum(segment.dead for segment in segments)
     dead_bytes = sum(segment.dead * _files_bytes([segment]) // max(1, segment.count) for segment in every)
+    packed = _loose(connection, page_size) if free > VACUUM_SHARE * pages else 0
     return Stats(
         sequence=state.sequence,
         format_version=state.format_version,
@@ -93,9 +98,9 @@ def read_stats(directory: Path, connection: Connection) -> Stats:
         deleted=dead,
         database_bytes=_size(directory / DATABASE) + wal_bytes,
         segment_bytes=segment_bytes,
-        live_bytes=(pages - free) * page_size + segment_bytes - dead_bytes,
+        live_bytes=(pages - free) * page_size - packed + segment_bytes - dead_bytes,
         dead_bytes=dead_bytes,
-        reclaimable_bytes=dead_bytes + free * page_size + wal_bytes + max(0, on_disk - segment_bytes),
+        reclaimable_bytes=dead_bytes + free * page_size + packed + wal_bytes + max(0, on_disk - segment_bytes),
         unfinished_encoder=_encoder(connection, state.building_id),
         unfinished_documents=_unfinished(connection, state),
         previous_encoder=_encoder(connection, state.previous_id),
@@ -133,6 +138,18 @@ def _stored_bytes(connection: Connection, encoding_id: int) -> int:
     return int(connection.execute(vectors.where(t.passage.c.encoding_id == encoding_id)).scalar_one()) + int(
         connection.execute(blocks.where(t.block.c.encoding_id == encoding_id)).scalar_one()
     )
+
+
+def _loose(connection: Connection, page_size: int) -> int:
+    """What packing the pages in use saves; 0 where SQLite was built without the table that says so.
+
+    One page of each table and index is left out, as it must have one.
+    """
+    statement = "SELECT sum(max(unused - ?, 0)) FROM dbstat WHERE aggregate = TRUE"
+    try:
+        return int(connection.exec_driver_sql(statement, (page_size,)).scalar_one()) // page_size * page_size
+    except DBAPIError:
+        return 0
 
 
 def _size(path: Path) -> int:

@@ -40,7 +40,8 @@ def stats(index_path: Path, as_json: bool) -> None:
         return
     from yusa.service.cli.render import print_fields
 
-    disk = megabytes(counted.database_bytes + counted.segment_bytes)
+    taken = megabytes(counted.database_bytes + counted.segment_bytes)
+    live, dead = megabytes(counted.live_bytes), megabytes(counted.dead_bytes)
     pooling = settings.fingerprint["pooling"]
     print_fields(
         console(),
@@ -50,7 +51,8 @@ def stats(index_path: Path, as_json: bool) -> None:
             ("passages", f"{counted.passages:,}, at most {settings.passage_tokens} tokens, overlap {settings.overlap}"),
             ("encoder", f"{settings.encoder}, {settings.dimension} dimensions, {pooling} pooling"),
             ("vectors", f"{settings.vector_dtype}, {counted.segments:,} segments, {counted.tail:,} in the tail"),
-            ("on disk", f"{disk}; compact would give {megabytes(counted.reclaimable_bytes)} back"),
+            ("on disk", f"{taken}: {live} live, {dead} of deleted vectors"),
+            ("compact", f"would give {megabytes(counted.reclaimable_bytes)} back"),
             *_other_encodings(counted),
             ("commits", f"{counted.sequence:,}"),
             ("format", str(counted.format_version)),

@@ -343,6 +343,8 @@ def test_stats(run: Run, made: Path) -> None:
     text = run("stats", "-i", made).stdout
     for part in ("documents", "5", "at most 256 tokens, overlap 32", "32 dimensions, mean pooling", "float16"):
         assert part in text
+    assert re.search(r"on disk +[\d.]+ MB: [\d.]+ MB live, 0\.0 MB of deleted vectors", text)
+    assert re.search(r"compact +would give [\d.]+ MB back", text)
     counted = json.loads(run("stats", "-i", made, "--json").stdout)
     assert (counted["documents"], counted["passages"], counted["sources"]) == (5, 5, 1)
     assert counted["settings"]["fingerprint"]["pooling"] == "mean"

@@ -236,3 +236,26 @@ def test_a_view_keeps_its_postings_while_others_see_newer_commits(
         again = view.lexical([query], 7)
         np.testing.assert_array_equal(again[1][0], ids[0][:7])
     store.close()
+
+
+def test_a_view_has_its_postings_though_a_newer_set_took_the_files_away(
+    tmp_path: Path, small_tail: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To take the terms from the texts instead would keep a search of a large index waiting for minutes."""
+    store = filled(tmp_path / "index", range(100))
+    reader = open_store(store.path)
+
+    def never(*_: object) -> None:
+        raise AssertionError("the terms were taken from the texts")
+
+    with reader.read() as view:
+        with store.write() as writer:
+            writer.delete(["d3"])
+        store.compact()
+        monkeypatch.setattr(lexicon, "analyzed", never)
+        assert view.lexical([{"d7": 1.0}], 2)[1].tolist() == [[7, -1]]
+        assert view.lexical([{"text": 1.0}], 200)[1].max() == 99
+    with reader.read() as view:
+        assert view.lexical([{"d3": 1.0}], 1)[1].tolist() == [[-1]]
+    reader.close()
+    store.close()

@@ -12,7 +12,6 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 from storing import check_against, create_store, filled, make_entries, make_entry, make_settings, open_store
 
@@ -110,54 +109,6 @@ def test_backup_while_writing(tmp_path: Path, small_tail: int) -> None:
         copy.close()
     assert counts == sorted(counts)
     assert all(count % 10 == 0 for count in counts)
-    store.close()
-
-
-def test_compact_gives_the_space_back_while_searches_run(tmp_path: Path) -> None:
-    store = create_store(tmp_path / "index", make_settings(dimension=256))
-    numbers = range(6000)
-    with store.write() as writer:
-        for start in range(0, 6000, 500):
-            writer.put(make_entries(range(start, start + 500), dimension=256))
-        writer.maintain()
-    full = store.stats().database_bytes
-    keep = {i for i in numbers if i % 10 == 3}
-    with store.write() as writer:
-        writer.delete([f"d{i}" for i in numbers if i not in keep])
-    before = store.stats()
-    assert before.reclaimable_bytes > 0.5 * full
-    failures: list[BaseException] = []
-    stop = threading.Event()
-    searches = [0]
-
-    def search() -> None:
-        query = np.ones((1, 256), dtype=np.float32)
-        try:
-            while not stop.is_set():
-                with store.read() as view:
-                    assert view.live() == 600
-                    assert (view.search(query, 600)[1] >= 0).all()
-                searches[0] += 1
-        except BaseException as error:  # noqa: BLE001
-            failures.append(error)
-
-    thread = threading.Thread(target=search)
-    thread.start()
-    report = store.compact()
-    stop.set()
-    thread.join()
-    assert failures == []
-    assert searches[0] > 0
-    store.compact()  # once more, with nobody reading: the WAL is emptied, too
-    after = store.stats()
-    assert report.bytes_freed > 0
-    assert after.database_bytes + after.segment_bytes <= 0.15 * full + after.segment_bytes
-    assert after.deleted == 0
-    assert after.reclaimable_bytes <= 0.02 * full
-    entries = {f"d{i}": make_entry(f"d{i}", metadata={"number": i}, dimension=256) for i in sorted(keep)}
-    check_against(store, entries)
-    assert store.verify(deep=True).ok
-    assert store.compact().bytes_freed <= 0.02 * full
     store.close()
 
 

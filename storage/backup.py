@@ -60,7 +60,8 @@ def copy_database(source: sqlite3.Connection, path: Path, *, forget_segments: bo
             # Table `deletion` stays: the blocks of postings, which stay too, still hold what was deleted.
             for table in ("segment_file", "segment"):
                 target.execute(f"DELETE FROM {table}")
-            target.execute("UPDATE state SET deletions_from = sequence")
+            # A copy is another database: a WAL of the one must never be taken for the other's.
+            target.execute("UPDATE state SET deletions_from = sequence, index_id = ?", (uuid4().hex,))
             target.execute("COMMIT")
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:

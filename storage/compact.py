@@ -10,9 +10,10 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from yusa.errors import StorageError
-from yusa.storage.database import checkpoint, driver_connection
+from yusa.storage.database import driver_connection
 from yusa.storage.publish import Publisher
 from yusa.storage.stats import VACUUM_SHARE, Stats, read_stats
+from yusa.storage.wal import checkpoint
 
 _log = logging.getLogger(__name__)
 

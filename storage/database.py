@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -16,27 +15,22 @@ from sqlalchemy.pool import NullPool
 
 from yusa.errors import IndexFormatError, IndexLockedError, StorageError
 
-_log = logging.getLogger(__name__)
-
 DATABASE: Final = "index.db"
 
-_BUSY_SECONDS: Final = 30.0
 _PAGE_SIZE: Final = 8192
-# Pages of 8 KiB: the WAL grows to about 32 MiB before its pages are copied into the database.
-_CHECKPOINT_PAGES: Final = 4000
-_WAL_BYTES: Final = _PAGE_SIZE * _CHECKPOINT_PAGES
-# Longer than a search takes.
-_WAL_WAIT: Final = 1.0
+WAL_BYTES: Final = 32 << 20
+"""Size at which the WAL is copied into the database."""
+BUSY_SECONDS: Final = 30.0
 _CHUNK: Final = 500
 
+# Only at creation, since the second writes to the database even where it changes nothing.
+_CREATION_PRAGMAS: Final = (f"page_size={_PAGE_SIZE}", "auto_vacuum=INCREMENTAL")
 _WRITER_PRAGMAS: Final = (
-    f"page_size={_PAGE_SIZE}",
-    "auto_vacuum=INCREMENTAL",
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
-    f"journal_size_limit={_WAL_BYTES}",
+    "wal_autocheckpoint=0",  # `wal.py` does it, and knows when it is done
+    f"journal_size_limit={WAL_BYTES}",
     "secure_delete=FAST",
     "cache_size=-65536",
 )
@@ -57,9 +51,8 @@ def reader_engine(directory: Path, *, immutable: bool = False) -> Engine:
 
 def writer_engine(directory: Path, *, create: bool = False) -> Engine:
     """The connection that commits and checkpoints; only who holds the writer's lock may ask for it."""
-    return _engine(
-        f"{_uri(directory)}?mode={'rwc' if create else 'rw'}", _WRITER_PRAGMAS, "BEGIN IMMEDIATE", pooled=False
-    )
+    mode, pragmas = ("rwc", _CREATION_PRAGMAS + _WRITER_PRAGMAS) if create else ("rw", _WRITER_PRAGMAS)
+    return _engine(f"{_uri(directory)}?mode={mode}", pragmas, "BEGIN IMMEDIATE", pooled=False)
 
 
 def driver_connection(connection: Connection) -> sqlite3.Connection:
@@ -67,50 +60,6 @@ def driver_connection(connection: Connection) -> sqlite3.Connection:
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     return raw
-
-
-def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
-    """Copy the WAL into the database and empty it, as far as readers allow within `wait` seconds.
-
-    A failure (a full disk) is only logged: what is committed is safe in the WAL.
-    """
-    raw = driver_connection(connection)
-    try:
-        raw.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    except sqlite3.OperationalError as error:
-        _log.warning("the WAL was not copied into the database: %s", error)
-    finally:
-        raw.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
-
-
-class WalLimit:
-    """Keeps the WAL at twice the size at which SQLite copies it by itself, plus one commit.
-
-    SQLite begins the file anew only when no reader needs it, so while searches overlap without a gap it grows with
-    every commit. Asked to wait, it has the searches that begin meanwhile read the database, and is done when those
-    under way have ended.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / f"{DATABASE}-wal"
-        self._next = 2 * _WAL_BYTES
-
-    def keep(self, connection: Connection) -> None:
-        """Empty a WAL that has grown too long, waiting for the searches under way; between two transactions.
-
-        Where one of them takes longer than that, it is tried again when the file has grown by the size of one copy.
-        """
-        if self._size() <= self._next:
-            return
-        checkpoint(connection, wait=_WAL_WAIT)
-        self._next = max(2 * _WAL_BYTES, self._size() + _WAL_BYTES)
-
-    def _size(self) -> int:
-        try:
-            return self._path.stat().st_size
-        except OSError:
-            return 0
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -181,7 +130,7 @@ def _uri(directory: Path) -> str:
 def _engine(uri: str, pragmas: tuple[str, ...], begin: str, *, pooled: bool) -> Engine:
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
             for pragma in pragmas:

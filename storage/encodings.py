@@ -14,15 +14,15 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from yusa.errors import StorageError
 from yusa.storage import tables as t
-from yusa.storage.database import WalLimit
 from yusa.storage.lexicon import add_block, keyword_text
 from yusa.storage.postings import TermSource, build
 from yusa.storage.publish import Publisher
 from yusa.storage.records import Reencoded, Unencoded
 from yusa.storage.rows import passage_rows
 from yusa.storage.settings import Settings
-from yusa.storage.state import State, insert_settings, read_settings, read_state, write_state
+from yusa.storage.state import State, count_live, insert_settings, read_settings, read_state, write_state
 from yusa.storage.vectors import packed
+from yusa.storage.wal import WalLimit
 
 _DROPPED = -1
 _IDS_AT_ONCE = 20_000
@@ -92,6 +92,7 @@ class NewEncoding:
             if texts:
                 block = build(range(first, vector_id), texts, self._source)
                 add_block(self._connection, self._id, block, first, vector_id - 1)
+            count_live(self._connection, self._id, count=len(texts), total=sum(range(first, vector_id)))
             self._reached = documents[-1].document.key
             _set_reached(self._connection, self._id, self._reached)
             after = replace(state, sequence=state.sequence + 1, next_vector_id=vector_id)
@@ -189,7 +190,7 @@ def _go_back(connection: Connection, state: State) -> Settings:
     return read_settings(connection, _building(after))
 
 
-def discard(connection: Connection) -> bool:
+def discard(connection: Connection, wal: WalLimit) -> bool:
     """Give up the encoding under way and the previous one; whether there was any."""
     with connection.begin():
         state = read_state(connection)
@@ -197,11 +198,11 @@ def discard(connection: Connection) -> bool:
             return False
         after = replace(state, sequence=state.sequence + 1, building_id=None, previous_id=None)
         write_state(connection, after, "discard", {})
-    drop_unused(connection)
+    drop_unused(connection, wal)
     return True
 
 
-def drop_unused(connection: Connection) -> None:
+def drop_unused(connection: Connection, wal: WalLimit) -> None:
     """Delete what is left of encodings that the state does not name any more, in transactions of bounded size."""
     with connection.begin():
         state = read_state(connection)
@@ -210,10 +211,10 @@ def drop_unused(connection: Connection) -> None:
         )
         numbers = list(unused.scalars())
     for number in numbers:
-        _drop(connection, number)
+        _drop(connection, number, wal)
 
 
-def _drop(connection: Connection, number: int) -> None:
+def _drop(connection: Connection, number: int, wal: WalLimit) -> None:
     own = t.passage.c.encoding_id == number
     first = 0
     while True:
@@ -231,6 +232,7 @@ def _drop(connection: Connection, number: int) -> None:
             if gone or done:
                 after = replace(state, sequence=state.sequence + 1)
                 write_state(connection, after, "drop", {"passages": gone})
+        wal.keep(connection)
         if done:
             return
         first = last + 1

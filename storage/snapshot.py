@@ -57,6 +57,11 @@ class Snapshot:
     def live(self) -> int:
         return sum(part.live_count for part in self.parts)
 
+    @property
+    def live_sum(self) -> int:
+        """The sum of the ids of the live vectors."""
+        return sum(int(part.ids.sum(where=True if part.live is None else part.live)) for part in self.parts)
+
 
 class Snapshots:
     """The newest snapshot of an index. Snapshots never change, so searches share them without a lock."""
@@ -108,12 +113,15 @@ class Snapshots:
         tail = read_vectors(connection, state.encoding_id, self._settings, start, state.next_vector_id - 1)
         if len(tail.ids):
             parts.append(tail.part(self._settings.vector_dtype))
-        return Snapshot(
+        snapshot = Snapshot(
             sequence=state.sequence,
             encoding_id=state.encoding_id,
             next_id=state.next_vector_id,
             parts=tuple(self._tidied(parts)),
         )
+        if (snapshot.live, snapshot.live_sum) != (state.live, state.live_sum):
+            raise damaged(connection, "the set of vectors that segments, deletions and passages make")
+        return snapshot
 
     def _tidied(self, parts: list[Part]) -> list[Part]:
         parts = [part for part in parts if part.segment is not None or part.live_count]

@@ -15,6 +15,7 @@ from yusa.storage import tables as t
 from yusa.storage.checksums import damaged, encoding_checksum
 from yusa.storage.files import FileSum
 from yusa.storage.settings import Settings
+from yusa.storage.wal import known_checkpoint
 
 LOG_ROWS: Final = 1000
 
@@ -28,6 +29,8 @@ class State:
         deletions_from: `deletion` is complete for every change after this sequence.
         building_id: the encoding that a reindex is making beside it.
         previous_id: the encoding that a rollback leads back to; while it is under way, the same as `building_id`.
+        checkpointed: every change up to this sequence is in index.db itself.
+        live, live_sum: how many vectors of the current encoding there are, and the sum of their ids.
     """
 
     format_version: int
@@ -38,8 +41,11 @@ class State:
     next_key: int
     next_vector_id: int
     next_segment: int
-    building_id: int | None = None
-    previous_id: int | None = None
+    building_id: int | None
+    previous_id: int | None
+    checkpointed: int
+    live: int
+    live_sum: int
 
     @property
     def encodings(self) -> list[int]:
@@ -78,7 +84,10 @@ _STATE = select(
     t.state.c.next_segment,
     t.state.c.building_id,
     t.state.c.previous_id,
-)
+    t.state.c.checkpointed,
+    t.encoding.c.live,
+    t.encoding.c.live_sum,
+).join_from(t.state, t.encoding, t.encoding.c.id == t.state.c.encoding_id)
 
 
 def read_state(connection: Connection) -> State:
@@ -87,7 +96,10 @@ def read_state(connection: Connection) -> State:
 
 
 def write_state(connection: Connection, state: State, kind: str, counts: Mapping[str, int]) -> None:
-    """Store the state a transaction leads to, with its row in the log, whose length is bounded."""
+    """Store the state a transaction leads to, with its row in the log, whose length is bounded.
+
+    What is live is counted by `count_live` alone.
+    """
     connection.execute(
         update(t.state).values(
             encoding_id=state.encoding_id,
@@ -98,6 +110,7 @@ def write_state(connection: Connection, state: State, kind: str, counts: Mapping
             next_segment=state.next_segment,
             building_id=state.building_id,
             previous_id=state.previous_id,
+            checkpointed=max(state.checkpointed, known_checkpoint(connection)),
         )
     )
     connection.execute(
@@ -109,6 +122,15 @@ def write_state(connection: Connection, state: State, kind: str, counts: Mapping
         )
     )
     connection.execute(delete_from(t.log).where(t.log.c.sequence <= state.sequence - LOG_ROWS))
+
+
+def count_live(connection: Connection, encoding_id: int, *, count: int, total: int) -> None:
+    """Note that vectors came, or with negative numbers went: how many, and the sum of their ids."""
+    connection.execute(
+        update(t.encoding)
+        .where(t.encoding.c.id == encoding_id)
+        .values(live=t.encoding.c.live + count, live_sum=t.encoding.c.live_sum + total)
+    )
 
 
 def read_settings(connection: Connection, encoding_id: int) -> Settings:

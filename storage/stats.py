@@ -103,7 +103,7 @@ def read_stats(directory: Path, connection: Connection) -> Stats:
         reclaimable_bytes=dead_bytes + free * page_size + packed + wal_bytes + max(0, on_disk - segment_bytes),
         unfinished_encoder=_encoder(connection, state.building_id),
         unfinished_documents=_unfinished(connection, state),
-        previous_encoder=_encoder(connection, state.previous_id),
+        previous_encoder=None if state.previous_id == state.building_id else _encoder(connection, state.previous_id),
         other_bytes=_files_bytes(chain.from_iterable(others.values()))
         + sum(_stored_bytes(connection, number) for number in others),
         settings=settings,

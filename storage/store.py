@@ -15,7 +15,7 @@ from yusa.errors import IndexExistsError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
-from yusa.storage.database import DATABASE, WalLimit, checkpoint, translated, writer_engine
+from yusa.storage.database import DATABASE, translated, writer_engine
 from yusa.storage.encodings import NewEncoding, begin, begin_rollback, discard, drop_unused
 from yusa.storage.files import SEGMENTS, Verified, make_directory, sync_directory
 from yusa.storage.lexicon import Lexicon
@@ -31,6 +31,7 @@ from yusa.storage.state import State, insert_settings, read_settings, read_state
 from yusa.storage.stats import Stats, read_stats
 from yusa.storage.verify import VerifyReport, verify
 from yusa.storage.view import FilterCache, View
+from yusa.storage.wal import WalLimit, checkpoint, note_checkpoint, require_own_wal, wal_bytes
 from yusa.storage.writer import Writer
 
 _OWN_FILES = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", "writer.lock", SEGMENTS}
@@ -190,6 +191,7 @@ class Store:
                 with writer_lock(path, wait=0.0):
                     migrate(path)
             with translated(path), engine.begin() as connection:
+                require_own_wal(path, connection)
                 state = read_state(connection)
                 settings = read_settings(connection, state.encoding_id)
             source = analyzers(settings.analyzer)
@@ -269,7 +271,7 @@ class Store:
     def discard(self, *, wait: float = 0.0) -> bool:
         """Drop the encoding under way and the previous one; whether there was any. `compact` gives the space back."""
         with self._writing(wait) as (connection, current):
-            dropped = discard(connection)
+            dropped = discard(connection, self._wal)
             self._publisher(connection, current.encoding_id, current.settings, set())  # sweeps the files
             return dropped
 
@@ -340,7 +342,9 @@ class Store:
     def _writing(self, wait: float) -> Iterator[tuple[Connection, _Current]]:
         self._same.check()
         with writer_lock(self.path, wait=wait), translated(self.path), self._writer_engine.connect() as connection:
-            drop_unused(connection)
+            if not wal_bytes(self.path):
+                note_checkpoint(connection)
+            drop_unused(connection, self._wal)
             yield connection, self._follow_now(connection)
             checkpoint(connection)
             self._same.check()

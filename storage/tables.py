@@ -47,6 +47,8 @@ state = Table(
     Column("next_key", BigInteger, nullable=False),
     Column("next_vector_id", BigInteger, nullable=False),
     Column("next_segment", BigInteger, nullable=False),
+    # Every change up to this sequence is in index.db itself, whatever stands in the WAL; see `wal.py`.
+    Column("checkpointed", BigInteger, nullable=False, server_default=text("0")),
     # The encoding that a reindex is making beside the current one, and the one that a rollback leads back to.
     Column("building_id", Integer),
     Column("previous_id", Integer),
@@ -60,6 +62,9 @@ encoding = Table(
     Column("probe_vectors", LargeBinary, nullable=False),
     # Documents of keys up to this one have their passages of the encoding; the current one has those of all.
     Column("reached", BigInteger, nullable=False, server_default=text("0")),
+    # How many vectors of it there are, and the sum of their ids: what a snapshot must come to.
+    Column("live", BigInteger, nullable=False, server_default=text("0")),
+    Column("live_sum", BigInteger, nullable=False, server_default=text("0")),
     Column("checksum", BigInteger, nullable=False, server_default=text("0")),
 )
 

@@ -143,6 +143,11 @@ def _segment_count_problems(
 ) -> Iterator[str]:
     if reach(segments) >= state.next_vector_id:
         yield f"the segments reach to {reach(segments)}, beyond the last vector id {state.next_vector_id - 1}"
+    counted = select(func.count(), func.coalesce(func.sum(t.passage.c.vector_id), 0))
+    kept = select(t.encoding.c.live, t.encoding.c.live_sum).where(t.encoding.c.id == encoding_id)
+    there = connection.execute(counted.where(t.passage.c.encoding_id == encoding_id)).one()
+    if tuple(connection.execute(kept).one()) != tuple(there):
+        yield f"the {there[0]} passages of encoding {encoding_id} are not the ones that were written"
     for left, right in pairwise(segments):
         if left.last_id >= right.first_id:
             yield f"segments {left.id} and {right.id} overlap"

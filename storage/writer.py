@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, literal, select
 from yusa.errors import StorageError
 from yusa.storage import publish
 from yusa.storage import tables as t
-from yusa.storage.database import WalLimit, chunks, translated
+from yusa.storage.database import chunks, translated
 from yusa.storage.lexicon import add_block, keyword_text
 from yusa.storage.lookup import held, source_ids
 from yusa.storage.postings import Block, TermSource, build
@@ -24,8 +24,9 @@ from yusa.storage.publish import Publisher
 from yusa.storage.records import Encoded, Entry, Json, Known, Passage
 from yusa.storage.rows import Names, Rows, known_names
 from yusa.storage.settings import Settings
-from yusa.storage.state import State, reach, read_segments, read_state, write_state
+from yusa.storage.state import State, count_live, reach, read_segments, read_state, write_state
 from yusa.storage.vectors import packed, unpack
+from yusa.storage.wal import WalLimit
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +115,8 @@ class Writer:
                 if block is not None:
                     first, last = self._state.next_vector_id, rows.state.next_vector_id - 1
                     add_block(self._connection, self._state.encoding_id, block, first, last)
+                first, last = self._state.next_vector_id, rows.state.next_vector_id
+                count_live(self._connection, self._state.encoding_id, count=last - first, total=sum(range(first, last)))
                 counts = {"documents": len(entries), "passages": len(rows.passages), "replaced": len(replaced)}
                 write_state(self._connection, rows.state, "put", counts)
         except UnicodeEncodeError as error:
@@ -206,6 +209,10 @@ class Writer:
 
     def _remove(self, keys: Sequence[int]) -> None:
         for chunk in chunks(keys):
+            sums = select(t.passage.c.encoding_id, func.count(), func.sum(t.passage.c.vector_id))
+            own = sums.where(t.passage.c.document.in_(chunk)).group_by(t.passage.c.encoding_id)
+            for number, count, total in self._connection.execute(own).all():
+                count_live(self._connection, number, count=-count, total=-total)
             gone = select(t.passage.c.vector_id, literal(self._state.sequence + 1), t.passage.c.encoding_id).where(
                 t.passage.c.document.in_(chunk)
             )

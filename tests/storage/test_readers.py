@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from storing import check_against, filled, make_entries, make_entry, open_store
 
 from yusa.errors import IndexNotFoundError, StorageError
-from yusa.storage import database
+from yusa.storage import database, wal
 from yusa.storage.database import reader_engine
 
 _SUPPORT = Path(__file__).parents[1] / "support"
@@ -190,18 +190,16 @@ def test_closing_twice_and_missing_index(tmp_path: Path) -> None:
 
 
 def _small_wal(monkeypatch: pytest.MonkeyPatch) -> int:
-    """SQLite copies the WAL from 50 pages on instead of 4,000; the bound that follows, without the last commit."""
-    pages = 50
-    size = pages * database._PAGE_SIZE
-    changed = {
-        f"wal_autocheckpoint={database._CHECKPOINT_PAGES}": f"wal_autocheckpoint={pages}",
-        f"journal_size_limit={database._WAL_BYTES}": f"journal_size_limit={size}",
-    }
-    assert changed.keys() <= set(database._WRITER_PRAGMAS)
+    """The WAL is copied from 50 pages on instead of 4,000; the bound that follows, without the last commit."""
+    size = 50 * database._PAGE_SIZE
+    limit = f"journal_size_limit={database.WAL_BYTES}"
+    assert limit in database._WRITER_PRAGMAS
     monkeypatch.setattr(
-        database, "_WRITER_PRAGMAS", tuple(changed.get(pragma, pragma) for pragma in database._WRITER_PRAGMAS)
+        database,
+        "_WRITER_PRAGMAS",
+        tuple(f"journal_size_limit={size}" if pragma == limit else pragma for pragma in database._WRITER_PRAGMAS),
     )
-    monkeypatch.setattr(database, "_WAL_BYTES", size)
+    monkeypatch.setattr(wal, "WAL_BYTES", size)
     return 2 * size
 
 
@@ -214,7 +212,7 @@ def test_the_wal_stays_short_while_searches_overlap(
 ) -> None:
     bound = _small_wal(monkeypatch)
     store = filled(tmp_path / "index", range(20))
-    wal = store.path / "index.db-wal"
+    file = store.path / "index.db-wal"
     stop, begun = threading.Event(), threading.Event()
     failures: list[BaseException] = []
 
@@ -243,7 +241,7 @@ def test_the_wal_stays_short_while_searches_overlap(
         with store.write() as writer:
             for _ in range(60):
                 writer.put(make_entries(range(20)))
-                sizes.append(wal.stat().st_size)
+                sizes.append(file.stat().st_size)
                 written += max(0, sizes[-1] - (sizes[-2] if len(sizes) > 1 else 0))
     finally:
         stop.set()
@@ -253,7 +251,7 @@ def test_the_wal_stays_short_while_searches_overlap(
     assert max(sizes) <= bound + _COMMIT
     with store.write():
         pass
-    assert wal.stat().st_size == 0
+    assert file.stat().st_size == 0
     store.close()
 
 
@@ -261,21 +259,21 @@ def test_a_view_that_is_held_makes_the_wal_grow_only_until_it_ends(
     tmp_path: Path, small_tail: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound = _small_wal(monkeypatch)
-    monkeypatch.setattr(database, "_WAL_WAIT", 0.001)
+    monkeypatch.setattr(wal, "_WAIT", 0.001)
     store = filled(tmp_path / "index", range(20))
-    wal = store.path / "index.db-wal"
+    file = store.path / "index.db-wal"
     waits = 0
-    checkpoint = database.checkpoint
+    checkpoint = wal.checkpoint
 
     def counted(connection: Connection, *, wait: float = 0.0) -> None:
         nonlocal waits
         waits += 1
         checkpoint(connection, wait=wait)
 
-    monkeypatch.setattr(database, "checkpoint", counted)
+    monkeypatch.setattr(wal, "checkpoint", counted)
     with store.read() as view:
         with store.write() as writer:
-            while wal.stat().st_size < 4 * bound:
+            while file.stat().st_size < 4 * bound:
                 writer.put(make_entries(range(20)))
         # The writer did not wait at every commit, but once for each copy that the file has grown by.
         assert 0 < waits <= 4 * 2
@@ -286,7 +284,7 @@ def test_a_view_that_is_held_makes_the_wal_grow_only_until_it_ends(
     with store.write() as writer:
         for _ in range(60):
             writer.put(make_entries(range(20)))
-            sizes.append(wal.stat().st_size)
+            sizes.append(file.stat().st_size)
     assert max(sizes[1:]) <= bound + _COMMIT
-    assert wal.stat().st_size == 0
+    assert file.stat().st_size == 0
     store.close()

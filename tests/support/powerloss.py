@@ -22,7 +22,7 @@ from replay import Disk, Loss, digest, store
 from storing import check_against, create_store, make_entries, make_entry, make_settings, open_store
 
 from yusa.errors import IndexNotFoundError
-from yusa.storage import Entry, Store, database, files, publish
+from yusa.storage import Entry, Store, database, files, publish, wal
 from yusa.storage import backup as backups
 from yusa.storage import migrate as migrations
 from yusa.storage import store as stores
@@ -134,7 +134,7 @@ def record(root: Path, log: Path, seed: int, steps: int, weakening: str) -> None
     _PATCH.setattr(publish, "TAIL_LIMIT", _TAIL)
     if seed % 2:
         # Checkpoints also in the middle of a block of writes.
-        _pragmas((*database._WRITER_PRAGMAS, "wal_autocheckpoint=10"))
+        _PATCH.setattr(wal, "WAL_BYTES", 10 * database._PAGE_SIZE)
     weaken(weakening)
     syscalls.watch(root)
     syscalls.record(log)

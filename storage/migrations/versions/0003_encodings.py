@@ -20,13 +20,21 @@ _Checksum = Callable[[sa.Row[Any]], int]
 
 def upgrade() -> None:
     """Add the columns, and the checksums of what is there."""
+    op.add_column("state", sa.Column("checkpointed", sa.BigInteger, nullable=False, server_default=sa.text("0")))
     op.add_column("state", sa.Column("building_id", sa.Integer))
     op.add_column("state", sa.Column("previous_id", sa.Integer))
-    op.add_column("encoding", sa.Column("reached", sa.BigInteger, nullable=False, server_default=sa.text("0")))
+    for column in ("reached", "live", "live_sum"):
+        op.add_column("encoding", sa.Column(column, sa.BigInteger, nullable=False, server_default=sa.text("0")))
     op.add_column("deletion", sa.Column("encoding_id", sa.Integer, nullable=False, server_default=sa.text("1")))
     for table in ("encoding", "document", "passage"):
         op.add_column(table, sa.Column("checksum", sa.BigInteger, nullable=False, server_default=sa.text("0")))
     connection = op.get_bind()
+    connection.execute(
+        sa.text(
+            "UPDATE encoding SET live = (SELECT count(*) FROM passage WHERE encoding_id = encoding.id), "
+            "live_sum = (SELECT coalesce(sum(vector_id), 0) FROM passage WHERE encoding_id = encoding.id)"
+        )
+    )
     _fill(connection, "encoding", "id", "SELECT id, settings, probe_vectors FROM encoding", _encoding)
     _fill(
         connection,

@@ -1,0 +1,121 @@
+"""The WAL: copied into the database and kept short, and recognised as the one that belongs to it.
+
+SQLite applies whatever stands in `index.db-wal`. Where that is another index's, or where `index.db` was put back under
+a WAL that went on without it, a mixture of both comes out. So every commit tells up to which sequence the database is
+known to be complete without the WAL (`state.checkpointed`), and every copy has an id of its own: a database that is
+behind that sequence, or of another id than its WAL says, is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from yusa.errors import IndexFormatError
+from yusa.storage.database import BUSY_SECONDS, DATABASE, WAL_BYTES, driver_connection
+
+_log = logging.getLogger(__name__)
+
+# Longer than a search takes.
+_WAIT: Final = 1.0
+_KNOWN: Final = "yusa.checkpointed"
+
+
+def wal_bytes(directory: Path) -> int:
+    """Size of an index's WAL; 0 if there is none."""
+    try:
+        return _wal(directory).stat().st_size
+    except OSError:
+        return 0
+
+
+def known_checkpoint(connection: Connection) -> int:
+    """The sequence up to which the writer's connection has seen the database complete; 0 if it has not."""
+    return int(connection.info.get(_KNOWN, 0))
+
+
+def note_checkpoint(connection: Connection) -> None:
+    """The database is complete as it stands: what is committed from now on says so."""
+    ((sequence,),) = driver_connection(connection).execute("SELECT sequence FROM state").fetchall()
+    connection.info[_KNOWN] = sequence
+
+
+def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
+    """Copy the WAL into the database and empty it, as far as readers allow within `wait` seconds.
+
+    A failure (a full disk) is only logged: what is committed is safe in the WAL.
+    """
+    raw = driver_connection(connection)
+    try:
+        raw.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
+        ((busy, frames, copied),) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if not busy or frames == copied:
+            note_checkpoint(connection)
+    except sqlite3.OperationalError as error:
+        _log.warning("the WAL was not copied into the database: %s", error)
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}")
+
+
+class WalLimit:
+    """Keeps the WAL at twice the size at which it is copied, plus one commit.
+
+    SQLite begins the file anew only when no reader needs it, so while searches overlap without a gap it grows with
+    every commit. Asked to wait, it has the searches that begin meanwhile read the database, and is done when those
+    under way have ended.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._next = WAL_BYTES
+
+    def keep(self, connection: Connection) -> None:
+        """Empty a WAL that has grown long, and one of twice that size by waiting for the searches under way.
+
+        To be called between two transactions. Where it cannot be emptied, it is tried again when the file has
+        grown by as much again.
+        """
+        size = wal_bytes(self._directory)
+        if size > self._next:
+            checkpoint(connection, wait=_WAIT if size > 2 * WAL_BYTES else 0.0)
+            self._next = wal_bytes(self._directory) + WAL_BYTES
+
+
+def require_own_wal(directory: Path, connection: Connection) -> None:
+    """Refuse a WAL that belongs to another database, or to a later state of this one.
+
+    Raises:
+        IndexFormatError: it does; what to do is said.
+    """
+    if not wal_bytes(directory):
+        return
+    ((index_id, checkpointed),) = connection.exec_driver_sql("SELECT index_id, checkpointed FROM state").all()
+    alone = _without_wal(directory)
+    # Before its first checkpoint the database may hold nothing.
+    own = checkpointed == 0 if alone is None else alone[0] == index_id and alone[1] >= checkpointed
+    if not own:
+        raise IndexFormatError(
+            f"{_wal(directory)} belongs to another database than {DATABASE} beside it, as after copying single files "
+            f"of an index. Put both back as they were, or restore a backup; if {DATABASE} alone is what you want, move "
+            f"{DATABASE}-wal and {DATABASE}-shm away."
+        )
+
+
+def _wal(directory: Path) -> Path:
+    return directory / f"{DATABASE}-wal"
+
+
+def _without_wal(directory: Path) -> tuple[str, int] | None:
+    """Id and sequence of what the database holds by itself; None if it holds no state."""
+    uri = f"{(directory / DATABASE).absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            rows = connection.execute("SELECT index_id, sequence FROM state").fetchall()
+    except sqlite3.Error:
+        return None
+    return rows[0] if rows else None

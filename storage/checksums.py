@@ -5,9 +5,9 @@ CRC-32 finds every flip of up to 32 neighbouring bits; other damage passes once 
 
 from __future__ import annotations
 
+import struct
 import zlib
-from collections.abc import Sequence
-from struct import Struct
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, select
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, select
 from yusa.errors import IndexFormatError
 from yusa.storage import tables as t
 
-_NUMBERS = Struct("<6q")
+_NUMBERS = struct.Struct("<6q")
 
 PASSAGE_COLUMNS: Final = tuple(t.passage.c)
 """What `sound_passage` takes: the columns in the order of `passage_checksum`, and the checksum."""
@@ -57,15 +57,27 @@ def documents_with_source() -> Select[Any]:
 
 def sound_document(row: Row[Any]) -> bool:
     """Whether a row of `documents_with_source` is what was written."""
-    hashes = (row.content_hash, row.encoding_hash)
-    expected = document_checksum(row.key, row.id, row.source, row.sequence, hashes, row.title, row.metadata, row.text)
-    return bool(row.checksum == expected)
+    values = (row.key, row.id, row.source, row.sequence, (row.content_hash, row.encoding_hash))
+    return _is(row.checksum, document_checksum, *values, row.title, row.metadata, row.text)
 
 
 def sound_passage(row: Sequence[Any]) -> bool:
     """Whether the values of `PASSAGE_COLUMNS` are what was written."""
     *values, checksum = row
-    return bool(passage_checksum(*values) == checksum)
+    return _is(checksum, passage_checksum, *values)
+
+
+def sound_encoding(row: Row[Any]) -> bool:
+    """Whether a row of `encoding` is what was written."""
+    return _is(row.checksum, encoding_checksum, row.id, row.settings, row.probe_vectors)
+
+
+def _is(checksum: object, function: Callable[..., int], *values: Any) -> bool:
+    try:
+        return function(*values) == checksum
+    except (TypeError, AttributeError, struct.error):
+        # What flipped is the type of a value: SQLite keeps it with each.
+        return False
 
 
 def damaged(connection: Connection, what: str) -> IndexFormatError:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from yusa.storage import tables as t
-from yusa.storage.checksums import damaged, encoding_checksum
+from yusa.storage.checksums import damaged, encoding_checksum, sound_encoding
 from yusa.storage.files import FileSum
 from yusa.storage.settings import Settings
 from yusa.storage.wal import known_checkpoint
@@ -91,8 +91,17 @@ _STATE = select(
 
 
 def read_state(connection: Connection) -> State:
-    """The state as a transaction sees it."""
-    return State(**connection.execute(_STATE).one()._asdict())
+    """The state as a transaction sees it.
+
+    Raises:
+        IndexFormatError: there is none, or it is not what was written.
+    """
+    row = connection.execute(_STATE).one_or_none()
+    if row is None or not all(
+        isinstance(value, int | None) for name, value in row._asdict().items() if name != "index_id"
+    ):
+        raise damaged(connection, "its state")
+    return State(**row._asdict())
 
 
 def write_state(connection: Connection, state: State, kind: str, counts: Mapping[str, int]) -> None:
@@ -139,9 +148,8 @@ def read_settings(connection: Connection, encoding_id: int) -> Settings:
     Raises:
         IndexFormatError: it is not what was written.
     """
-    columns = select(t.encoding.c.settings, t.encoding.c.probe_vectors, t.encoding.c.checksum)
-    row = connection.execute(columns.where(t.encoding.c.id == encoding_id)).one_or_none()
-    if row is None or row.checksum != encoding_checksum(encoding_id, row.settings, row.probe_vectors):
+    row = connection.execute(select(t.encoding).where(t.encoding.c.id == encoding_id)).one_or_none()
+    if row is None or not sound_encoding(row):
         raise damaged(connection, f"encoding {encoding_id}")
     return Settings.from_row(row.settings, row.probe_vectors)
 

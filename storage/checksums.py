@@ -32,8 +32,8 @@ def document_checksum(
     text: str,
 ) -> int:
     """The checksum of a row of `document`, with the name of its source; `hashes` are those of content and encoding."""
-    head = f"{key}\0{sequence}\0{id}\0{source}\0{title}\0{metadata}\0".encode()
-    return zlib.crc32(text.encode(), zlib.crc32(b"".join(hashes), zlib.crc32(head)))
+    said = f"{key}\0{sequence}\0{id}\0{source}\0{title}\0{metadata}\0{text}".encode()
+    return zlib.crc32(said, zlib.crc32(b"".join(hashes)))
 
 
 def encoding_checksum(id: int, settings: str, probe_vectors: bytes) -> int:

@@ -88,10 +88,9 @@ def passage_rows(
 ) -> list[tuple[Any, ...]]:
     """The rows of a document's passages, whose vectors are the next of `vectors`; their ids count from `vector_id`."""
     rows = []
-    for passage in passages:
-        row = (vector_id, document, encoding_id, passage.ordinal, passage.start, passage.end, next(vectors))
+    for number, passage in enumerate(passages, vector_id):
+        row = (number, document, encoding_id, passage.ordinal, passage.start, passage.end, next(vectors))
         rows.append((*row, passage_checksum(*row)))
-        vector_id += 1
     return rows
 
 

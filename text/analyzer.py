@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from importlib.resources import files
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import add
 from typing import Final, Protocol
 
@@ -28,6 +28,9 @@ _HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f"
 _RUN = re.compile(
     rf"(?P<hangul>[{_HANGUL}]+)|(?P<latin>[{LATIN}]+)|(?P<han>[{_HAN}]+)|(?P<other>[^\W_{LATIN}{_HANGUL}{_HAN}]+)"
 )
+# The same in texts of ASCII alone, where only a hyphen joins, for which a walk over the runs is not needed.
+_WORD = re.compile(r"[a-z0-9]+")
+_HYPHENATED = re.compile(r"(?<![a-z0-9])(?=([a-z0-9]+)-([a-z0-9]+))")
 _NUMBER = re.compile(r"(?<![0-9,.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 _PIECE = re.compile(r"[0-9]+|[^0-9]+")
 _LONGEST_STEMMED: Final = 40
@@ -59,7 +62,7 @@ class Analyzer(Protocol):
 
 def folded(text: str) -> str:
     """The text as it is compared: case folded, in NFC."""
-    return unicodedata.normalize("NFC", text.casefold())
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
 
 
 def load_analyzer(name: str) -> Analyzer:
@@ -85,7 +88,7 @@ class StandardAnalyzer:
     identity: str = "standard/1"
 
     def __init__(self) -> None:
-        self._stem = _stemmer()
+        self._latin_terms = _latin_terms()
 
     def terms(self, text: str) -> list[str]:
         text = folded(text)
@@ -101,19 +104,23 @@ class StandardAnalyzer:
         return sorted(set(self._run_terms(folded(phrase), [], whole=False)))
 
     def _run_terms(self, text: str, found: list[str], *, whole: bool) -> list[str]:
+        if text.isascii():
+            found += chain.from_iterable(map(self._latin_terms, _WORD.findall(text)))
+            if "-" in text:
+                pairs = _HYPHENATED.findall(text)
+                found += [left + right for left, right in pairs if not (left.isdigit() and right.isdigit())]
+            return found
         end, before, latin_before = -1, "", False
         for match in _RUN.finditer(text):
             run, kind = match[0], match.lastgroup
-            start = match.start()
-            if kind == "hangul":
+            start, stop = match.span()
+            if kind == "latin":
+                head = tail = run
+                found += self._latin_terms(run)
+            elif kind == "hangul":
                 head, tail = run[0], run[-1]
                 found += run
                 found += map(add, run, run[1:])
-            elif kind == "latin":
-                head = tail = run
-                found.append(self._stem(run))
-                if not (run.isalpha() or run.isdigit()):
-                    found += _PIECE.findall(run)
             else:
                 head, tail = run[0], run[-1]
                 found += map(add, run, run[1:])
@@ -132,7 +139,7 @@ class StandardAnalyzer:
                 and not (before.isdigit() and head.isdigit())
             ):
                 found.append(before + head)
-            end, before, latin_before = match.end(), tail, kind == "latin"
+            end, before, latin_before = stop, tail, kind == "latin"
         return found
 
 
@@ -161,14 +168,16 @@ def _standard() -> StandardAnalyzer:
     return StandardAnalyzer()
 
 
-def _stemmer() -> Callable[[str], str]:
+def _latin_terms() -> Callable[[str], tuple[str, ...]]:
     # The class itself: `snowballstemmer.stemmer` gives another library's stemmer where that one is installed.
     from snowballstemmer.english_stemmer import EnglishStemmer
 
     stem = EnglishStemmer().stemWord
 
     @lru_cache(maxsize=1 << 17)
-    def stemmed(word: str) -> str:
-        return str(stem(word)) if word.isascii() and word.isalpha() and len(word) <= _LONGEST_STEMMED else word
+    def terms(word: str) -> tuple[str, ...]:
+        if word.isascii() and word.isalpha() and len(word) <= _LONGEST_STEMMED:
+            return (str(stem(word)),)
+        return (word,) if word.isalpha() or word.isdigit() else (word, *_PIECE.findall(word))
 
-    return stemmed
+    return terms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 
 import pytest
 from hypothesis import example, given
@@ -105,3 +106,9 @@ def test_kiwi_adds_morphemes() -> None:
     assert kiwi.identity.startswith("kiwi/1 ")
     assert kiwi.required("도왔다") == ANALYZER.required("도왔다")
     assert set(ANALYZER.terms("이웃을")) <= set(kiwi.terms("이웃을"))
+
+
+@given(st.text("abzXY019-_,. '\t\n/", max_size=40))
+def test_texts_of_ascii_alone_have_the_terms_they_have_beside_others(text: str) -> None:
+    assert Counter(ANALYZER.terms(text)) == Counter(ANALYZER.terms(f"{text} 가")) - Counter(["가"])
+    assert ANALYZER.required(text) == [term for term in ANALYZER.required(f"{text} 가") if term != "가"]

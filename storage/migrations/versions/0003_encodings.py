@@ -71,8 +71,8 @@ def _encoding(row: sa.Row[Any]) -> int:
 
 def _document(row: sa.Row[Any]) -> int:
     key, sequence, id, source, title, metadata, content_hash, encoding_hash, text = tuple(row)
-    head = f"{key}\0{sequence}\0{id}\0{source}\0{title}\0{metadata}\0".encode()
-    return zlib.crc32(text.encode(), zlib.crc32(bytes(content_hash) + bytes(encoding_hash), zlib.crc32(head)))
+    said = f"{key}\0{sequence}\0{id}\0{source}\0{title}\0{metadata}\0{text}".encode()
+    return zlib.crc32(said, zlib.crc32(bytes(content_hash) + bytes(encoding_hash)))
 
 
 def _passage(row: sa.Row[Any]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from pathlib import Path
 from uuid import uuid4
@@ -12,8 +11,9 @@ from sqlalchemy import Connection
 
 from yusa.errors import IndexExistsError, StorageError
 from yusa.storage.database import DATABASE, driver_connection
-from yusa.storage.files import make_directory, sync_directory
+from yusa.storage.files import sync_directory
 from yusa.storage.opening import too_long
+from yusa.storage.scratch import scratch_beside
 
 
 def backup(connection: Connection, destination: Path) -> None:
@@ -29,23 +29,19 @@ def backup(connection: Connection, destination: Path) -> None:
         raise StorageError(reason)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise IndexExistsError(f"{destination} is there already and not empty. Give the backup a new path.")
-    parent = destination.absolute().parent
-    temporary = parent / f".{destination.name}.{uuid4().hex[:8]}.tmp"
     try:
-        make_directory(parent)
-        temporary.mkdir()
-        copy_database(driver_connection(connection), temporary / DATABASE, forget_segments=True)
-        sync_directory(temporary)
-        os.replace(temporary, destination)  # noqa: PTH105  # onto an empty directory, too
-        sync_directory(parent)
+        with scratch_beside(destination) as scratch:
+            copy_database(driver_connection(connection), scratch.path / DATABASE, forget_segments=True)
+            finished = scratch.finished()
+            sync_directory(finished)
+            os.replace(finished, destination)  # noqa: PTH105  # onto an empty directory, too
+            sync_directory(destination.absolute().parent)
     except OSError as error:
         raise StorageError(
             f"the backup to {destination} failed ({error.strerror or error}). Check its disk and permissions."
         ) from error
     except sqlite3.Error as error:
         raise StorageError(f"the backup to {destination} failed ({error}). Check its disk and permissions.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def copy_database(source: sqlite3.Connection, path: Path, *, forget_segments: bool) -> None:

@@ -97,7 +97,11 @@ def exchange(one: Path, other: Path) -> None:
                 raise OSError(code, os.strerror(code), str(other))
     between = one.with_name(f".{one.name}.tmp")
     other.rename(between)
-    one.rename(other)
+    try:
+        one.rename(other)
+    except OSError:
+        between.rename(other)
+        raise
     between.rename(one)
 
 

@@ -33,8 +33,8 @@ MAX_DEPTH: Final = 100
 MAX_CONDITIONS: Final = 1_000
 MAX_VALUES: Final = 20_000
 """Values in all conditions of a tree together. SQLite binds 32,766, and each condition takes some of its own."""
-MAX_PATTERN: Final = 10_000
-"""Characters of a `Like` pattern. SQLite takes 50,000 bytes."""
+MAX_PATTERN: Final = 1_000
+"""Characters of a `Like` pattern: SQLite may compare each of them with each character of a text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 from yusa.errors import IndexExistsError, IndexFormatError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import copy_database
 from yusa.storage.database import DATABASE, database_error, error_code
-from yusa.storage.files import exchange, make_directory, sync_directory
+from yusa.storage.files import exchange, sync_directory
 from yusa.storage.lock import writer_lock
 from yusa.storage.network import refuse_network
+from yusa.storage.scratch import scratch_beside
 
 
 def restore(source: Path, destination: Path, *, replace: bool = False) -> Path | None:
@@ -47,27 +46,29 @@ def restore(source: Path, destination: Path, *, replace: bool = False) -> Path |
     if occupied and file.parent.resolve() == destination.resolve():
         raise IndexExistsError(f"{source} is the index that it would replace. Give a backup that lies elsewhere.")
     parent = destination.absolute().parent
-    temporary = parent / f".{destination.name}.{uuid4().hex[:8]}.tmp"
     aside = parent / f"{destination.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     try:
-        make_directory(parent)
-        temporary.mkdir()
-        _copy(file, temporary / DATABASE)
-        sync_directory(temporary)
-        with ExitStack() as stack:
+        with scratch_beside(destination) as scratch, ExitStack() as stack:
+            _copy(file, scratch.path / DATABASE)
             if occupied:
                 stack.enter_context(writer_lock(destination, wait=0.0))
-                temporary.rename(aside)
-                exchange(aside, destination)
+            finished = scratch.finished()
+            sync_directory(finished)
+            if occupied:
+                # The copy takes the other name first, so that a kill leaves the old index under no name that is swept.
+                finished.rename(aside)
+                try:
+                    exchange(aside, destination)
+                except OSError:
+                    aside.rename(finished)
+                    raise
             else:
-                os.replace(temporary, destination)  # noqa: PTH105  # onto an empty directory, too
+                os.replace(finished, destination)  # noqa: PTH105  # onto an empty directory, too
             sync_directory(parent)
     except OSError as error:
         raise StorageError(
             f"restoring {source} to {destination} failed ({error.strerror or error}). Check its disk and permissions."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return aside if occupied else None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from yusa.encoder.base import Pooling, SentenceEncoder
-from yusa.errors import EncoderError, UsageError
+from yusa.errors import EncoderError, EncoderMismatchError, UsageError
 from yusa.identity import load_encoder, require_cut, require_same_encoder, settings_for
 from yusa.index import Index
 from yusa.storage import Settings, Store
@@ -81,7 +81,11 @@ def open(
     store = Store.open(Path(path), load_analyzer)
     if encoder is not None and not isinstance(encoder, str | Path):
         given = encoder
-        require_same_encoder(given, store.settings, store.path)
+        try:
+            require_same_encoder(given, store.settings, store.path)
+        except EncoderMismatchError:
+            store.close()
+            raise
         return Index(store, lambda _: given)
     asked = {"pooling": pooling, "max_length": max_length, "prompts": prompts}
     asked = {key: value for key, value in asked.items() if value is not None}

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from storing import check_against, filled, make_entries, make_entry, open_store
 
 from yusa.errors import (
@@ -173,4 +174,23 @@ def test_a_backup_of_an_older_format_is_migrated_at_opening(tmp_path: Path) -> N
     assert store.stats().documents == 58
     assert store.stats().format_version == 3
     assert (tmp_path / "new" / "index.db.format-1").is_file()
+    store.close()
+
+
+def test_what_a_killed_backup_left_goes_with_the_next(tmp_path: Path, small_tail: int) -> None:
+    store = filled(tmp_path / "index", range(5))
+    home = tmp_path / "backups"
+    names = {"dead": ".news.0123abcd.tmp", "living": ".news.89abcdef.tmp", "another": ".other.0123abcd.tmp"}
+    for name in (*names.values(), ".news.00000000.tmp"):
+        (home / name).mkdir(parents=True)
+        (home / name / "index.db").write_bytes(b"half")
+    for name in names.values():
+        (home / name / "in-progress.lock").touch()
+    with FileLock(home / names["living"] / "in-progress.lock", is_singleton=False):
+        store.backup(home / "news")
+    left = {path.name for path in home.iterdir()}
+    assert left == {"news", names["living"], names["another"], ".news.00000000.tmp"}
+    assert [path.name for path in (home / "news").iterdir()] == ["index.db"]
+    restore(home / "news", home / "other")
+    assert names["another"] not in {path.name for path in home.iterdir()}
     store.close()

@@ -4,6 +4,9 @@ SQLite applies whatever stands in `index.db-wal`. Where that is another index's,
 a WAL that went on without it, a mixture of both comes out. So every commit tells up to which sequence the database is
 known to be complete without the WAL (`state.checkpointed`), and every copy has an id of its own: a database that is
 behind that sequence, or of another id than its WAL says, is refused.
+
+A checkpoint may be cut off anywhere, or be under way in another process, so of what the database holds by itself only
+the row of `state` may be looked at, which stands on one page that moves only where the database is written anew.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ _log = logging.getLogger(__name__)
 # Longer than a search takes.
 _WAIT: Final = 1.0
 _KNOWN: Final = "yusa.checkpointed"
+_UNTOLD: Final = -1
 
 
 def wal_bytes(directory: Path) -> int:
@@ -35,14 +39,22 @@ def wal_bytes(directory: Path) -> int:
 
 
 def known_checkpoint(connection: Connection) -> int:
-    """The sequence up to which the writer's connection has seen the database complete; 0 if it has not."""
-    return int(connection.info.get(_KNOWN, 0))
+    """The sequence up to which the writer's connection has seen the database complete; below 0 if it has not."""
+    return int(connection.info.get(_KNOWN, _UNTOLD))
 
 
 def note_checkpoint(connection: Connection) -> None:
     """The database is complete as it stands: what is committed from now on says so."""
     ((sequence,),) = driver_connection(connection).execute("SELECT sequence FROM state").fetchall()
     connection.info[_KNOWN] = sequence
+
+
+def forget_checkpoint(connection: Connection) -> None:
+    """To be called before the database is written anew, which moves the page of `state`: until the WAL has been copied
+    what the database holds by itself says nothing.
+    """
+    connection.info.pop(_KNOWN, None)
+    driver_connection(connection).execute(f"UPDATE state SET checkpointed = {_UNTOLD}")
 
 
 def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
@@ -54,7 +66,8 @@ def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
     try:
         raw.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
         ((busy, frames, copied),) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        if not busy or frames == copied:
+        # Both are -1 where another connection was copying.
+        if not busy or frames == copied >= 0:
             note_checkpoint(connection)
     except sqlite3.OperationalError as error:
         _log.warning("the WAL was not copied into the database: %s", error)
@@ -96,8 +109,8 @@ def require_own_wal(directory: Path, connection: Connection) -> None:
         return
     ((index_id, checkpointed),) = connection.exec_driver_sql("SELECT index_id, checkpointed FROM state").all()
     alone = _without_wal(directory)
-    # Before its first checkpoint the database may hold nothing.
-    own = checkpointed == 0 if alone is None else alone[0] == index_id and alone[1] >= checkpointed
+    # What cannot be read is no sign of another database: a power loss tears pages, which the WAL mends.
+    own = checkpointed == _UNTOLD or alone is None or (alone[0] == index_id and alone[1] >= checkpointed)
     if not own:
         raise IndexFormatError(
             f"{_wal(directory)} belongs to another database than {DATABASE} beside it, as after copying single files "
@@ -111,11 +124,13 @@ def _wal(directory: Path) -> Path:
 
 
 def _without_wal(directory: Path) -> tuple[str, int] | None:
-    """Id and sequence of what the database holds by itself; None if it holds no state."""
+    """Id and sequence of what the database holds by itself; None if that cannot be read."""
     uri = f"{(directory / DATABASE).absolute().as_uri()}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
+            # Else a database of which a checkpoint has written the first page and not yet the last counts as damaged.
+            connection.execute("PRAGMA writable_schema=ON")
             rows = connection.execute("SELECT index_id, sequence FROM state").fetchall()
     except sqlite3.Error:
         return None
-    return rows[0] if rows else None
+    return rows[0] if rows and isinstance(rows[0][1], int) else None

@@ -13,7 +13,7 @@ from yusa.errors import StorageError
 from yusa.storage.database import driver_connection
 from yusa.storage.publish import Publisher
 from yusa.storage.stats import VACUUM_SHARE, Stats, read_stats
-from yusa.storage.wal import checkpoint, forget_checkpoint
+from yusa.storage.wal import WalLimit, checkpoint, forget_checkpoint
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class CompactReport:
         return max(0, self.bytes_before - self.bytes_after)
 
 
-def compact(directory: Path, connection: Connection, publisher: Publisher) -> CompactReport:
+def compact(directory: Path, connection: Connection, publisher: Publisher, wal: WalLimit) -> CompactReport:
     """Merge the segments without their dead vectors, then shrink the database; readers go on meanwhile.
 
     Raises:
@@ -49,7 +49,7 @@ def compact(directory: Path, connection: Connection, publisher: Publisher) -> Co
             f"the segments of {directory} could not be written ({error.strerror or error}). Nothing is lost; check the "
             "disk (space, quota, permissions), then compact again."
         ) from error
-    _shrink(connection)
+    _shrink(connection, wal)
     checkpoint(connection, wait=_WAIT)
     after = _stats(directory, connection)
     return CompactReport(
@@ -59,7 +59,7 @@ def compact(directory: Path, connection: Connection, publisher: Publisher) -> Co
     )
 
 
-def _shrink(connection: Connection) -> None:
+def _shrink(connection: Connection, wal: WalLimit) -> None:
     """Give free pages back; where much was deleted, also pack the pages that stayed, which are half empty."""
     raw = driver_connection(connection)
     if _number(raw, "freelist_count") > VACUUM_SHARE * _number(raw, "page_count"):
@@ -72,6 +72,7 @@ def _shrink(connection: Connection) -> None:
     while (free := _number(raw, "freelist_count")) > 0:
         # One page for each row fetched; in pieces, so that the WAL stays short.
         raw.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
+        wal.keep(connection)
         if _number(raw, "freelist_count") >= free:
             break
 

@@ -12,6 +12,7 @@ from yusa.storage import tables as t
 from yusa.storage.backup import copy_database
 from yusa.storage.database import driver_connection, translated, writer_engine
 from yusa.storage.files import sync_directory
+from yusa.storage.wal import checkpoint
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ def migrate(directory: Path, *, scripts: Path = SCRIPTS, target: int = t.FORMAT_
                 with connection.begin():
                     upgrade(connection, version, target, scripts)
                     connection.execute(update(t.state).values(format_version=target))
+                # As long as the whole database, and the next writer may be long in coming.
+                checkpoint(connection)
                 return saved
         finally:
             engine.dispose()

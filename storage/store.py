@@ -310,7 +310,7 @@ class Store:
         """Merge the segments and give the space of what was deleted back; searches go on meanwhile."""
         with self._writing(wait) as (connection, current):
             publisher = self._publisher(connection, current.encoding_id, current.settings, current.snapshots.damaged)
-            return compact(self.path, connection, publisher)
+            return compact(self.path, connection, publisher, self._wal)
 
     def backup(self, destination: Path) -> None:
         """Copy the newest commit to a new directory, which is an index of its own; writing goes on meanwhile.

@@ -94,6 +94,8 @@ class WalLimit:
         grown by as much again.
         """
         size = wal_bytes(self._directory)
+        # It may have been emptied since.
+        self._next = min(self._next, size + WAL_BYTES)
         if size > self._next:
             checkpoint(connection, wait=_WAIT if size > 2 * WAL_BYTES else 0.0)
             self._next = wal_bytes(self._directory) + WAL_BYTES

@@ -95,10 +95,13 @@ def require_own_wal(directory: Path, connection: Connection) -> None:
     if not wal_bytes(directory):
         return
     ((index_id, checkpointed),) = connection.exec_driver_sql("SELECT index_id, checkpointed FROM state").all()
-    alone = _without_wal(directory)
-    # Before its first checkpoint the database may hold nothing.
-    own = checkpointed == 0 if alone is None else alone[0] == index_id and alone[1] >= checkpointed
-    if not own:
+
+    def foreign(alone: tuple[str, int] | None) -> bool:
+        return alone is not None and (alone[0] != index_id or alone[1] < checkpointed)
+
+    # Last, as the database only gets newer: a writer may be at work. One into which the WAL is being copied, or was when
+    # its writer was killed, may show anything by itself, so only a whole one counts; that takes long to tell.
+    if foreign(_alone(directory, whole=False)) and foreign(_alone(directory, whole=True)):
         raise IndexFormatError(
             f"{_wal(directory)} belongs to another database than {DATABASE} beside it, as after copying single files "
             f"of an index. Put both back as they were, or restore a backup; if {DATABASE} alone is what you want, move "
@@ -110,12 +113,21 @@ def _wal(directory: Path) -> Path:
     return directory / f"{DATABASE}-wal"
 
 
-def _without_wal(directory: Path) -> tuple[str, int] | None:
-    """Id and sequence of what the database holds by itself; None if it holds no state."""
+def _alone(directory: Path, *, whole: bool) -> tuple[str, int] | None:
+    """Id and sequence of what the database holds without its WAL.
+
+    None if it holds no state, as before its first checkpoint, or, where `whole` is asked for, is no sound database.
+    """
     uri = f"{(directory / DATABASE).absolute().as_uri()}?mode=ro&immutable=1"
+    question = "SELECT index_id, sequence FROM state"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
-            rows = connection.execute("SELECT index_id, sequence FROM state").fetchall()
-    except sqlite3.Error:
+            rows = connection.execute(question).fetchall()
+            if whole and connection.execute("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
+                return None
+            if len(rows) != 1 or connection.execute(question).fetchall() != rows:
+                return None
+    except (sqlite3.Error, UnicodeDecodeError):
         return None
-    return rows[0] if rows else None
+    id, sequence = rows[0]
+    return (id, sequence) if isinstance(id, str) and isinstance(sequence, int) else None

@@ -99,8 +99,8 @@ def require_own_wal(directory: Path, connection: Connection) -> None:
     def foreign(alone: tuple[str, int] | None) -> bool:
         return alone is not None and (alone[0] != index_id or alone[1] < checkpointed)
 
-    # Last, as the database only gets newer: a writer may be at work. One into which the WAL is being copied, or was when
-    # its writer was killed, may show anything by itself, so only a whole one counts; that takes long to tell.
+    # Last, as the database only gets newer: a writer may be at work. One into which the WAL is being copied, or was
+    # when its writer was killed, may show anything by itself, so only a whole one counts; that takes long to tell.
     if foreign(_alone(directory, whole=False)) and foreign(_alone(directory, whole=True)):
         raise IndexFormatError(
             f"{_wal(directory)} belongs to another database than {DATABASE} beside it, as after copying single files "

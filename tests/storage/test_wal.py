@@ -1,0 +1,81 @@
+"""The WAL that belongs to a database is taken however far it was copied into it; another one is refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from storing import check_against, filled, make_entries, open_store, vector_ids
+
+from yusa.storage import wal
+
+_SUPPORT = Path(__file__).parents[1] / "support"
+
+_VACUUM = """
+import os, sys
+from pathlib import Path
+from storing import open_store
+from yusa.storage.database import driver_connection
+store = open_store(Path(sys.argv[1]))
+with store.write() as writer:
+    writer.delete([f"d{number}" for number in range(0, 400) if number % 5])
+    driver_connection(writer._connection).execute("VACUUM")
+    os._exit(0)
+"""
+
+
+def _frames(log: bytes) -> list[tuple[int, bytes]]:
+    """Page numbers and pages of a WAL, in the order a checkpoint copies them: the last of each page, by number."""
+    size = int.from_bytes(log[8:12], "big")
+    pages = {}
+    for start in range(32, len(log) - size, 24 + size):
+        pages[int.from_bytes(log[start : start + 4], "big")] = log[start + 24 : start + 24 + size]
+    return sorted(pages.items())
+
+
+def test_a_checkpoint_that_was_killed_anywhere_leaves_the_index_whole(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    filled(path, range(400), batch=40).close()
+    environment = {**os.environ, "PYTHONPATH": str(_SUPPORT)}
+    subprocess.run([sys.executable, "-c", _VACUUM, str(path)], env=environment, check=True)
+    model = {entry.document.id: entry for entry in make_entries(range(0, 400, 5))}
+    frames = _frames((path / "index.db-wal").read_bytes())
+    page = len(frames[0][1])
+    assert len(frames) > 10
+    owned = vector_ids(path)
+    shown = []
+    for copied in range(1, len(frames) + 1):
+        other = tmp_path / f"copied {copied}"
+        shutil.copytree(path, other)
+        (other / "index.db-shm").unlink()
+        with (other / "index.db").open("r+b") as file:
+            for number, content in frames[:copied]:
+                file.seek((number - 1) * page)
+                file.write(content)
+        shown.append(wal._alone(other, whole=False))
+        store = open_store(other)
+        check_against(store, model)
+        assert vector_ids(other) == owned
+        store.close()
+        shutil.rmtree(other)
+    with sqlite3.connect(path / "index.db") as database:
+        id, sequence = database.execute("SELECT index_id, sequence FROM state").fetchone()
+    database.close()
+    assert any(alone is not None and alone[0] != id for alone in shown) or None in shown
+    assert shown[-1] == (id, sequence)
+
+
+def test_every_full_copy_is_noted(tmp_path: Path) -> None:
+    store = filled(tmp_path / "index", range(3))
+    for number in range(3, 6):
+        with store.write() as writer:
+            before = writer.sequence
+            writer.put(make_entries([number]))
+        with sqlite3.connect(store.path / "index.db") as database:
+            assert database.execute("SELECT checkpointed FROM state").fetchone() == (before,)
+        database.close()
+    store.close()

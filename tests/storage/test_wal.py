@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from storing import check_against, filled, make_entries, open_store, vector_ids
 
+from yusa.errors import IndexFormatError
 from yusa.storage import wal
 
 _SUPPORT = Path(__file__).parents[1] / "support"
@@ -44,29 +46,58 @@ def test_a_checkpoint_that_was_killed_anywhere_leaves_the_index_whole(tmp_path: 
     subprocess.run([sys.executable, "-c", _VACUUM, str(path)], env=environment, check=True)
     model = {entry.document.id: entry for entry in make_entries(range(0, 400, 5))}
     frames = _frames((path / "index.db-wal").read_bytes())
-    page = len(frames[0][1])
     assert len(frames) > 10
     owned = vector_ids(path)
-    shown = []
     for copied in range(1, len(frames) + 1):
         other = tmp_path / f"copied {copied}"
-        shutil.copytree(path, other)
-        (other / "index.db-shm").unlink()
-        with (other / "index.db").open("r+b") as file:
-            for number, content in frames[:copied]:
-                file.seek((number - 1) * page)
-                file.write(content)
-        shown.append(wal._alone(other, whole=False))
+        _copy(path, other, dict(frames[:copied]))
         store = open_store(other)
         check_against(store, model)
         assert vector_ids(other) == owned
         store.close()
         shutil.rmtree(other)
+
+
+def test_what_a_database_shows_in_the_middle_of_a_checkpoint_is_not_believed(tmp_path: Path) -> None:
+    """A page that is free in the old layout may hold an older state, where the new layout has the newest."""
+    path = tmp_path / "index"
+    store = filled(path, range(400), batch=40)
     with sqlite3.connect(path / "index.db") as database:
-        id, sequence = database.execute("SELECT index_id, sequence FROM state").fetchone()
+        ((root, size),) = database.execute(
+            "SELECT rootpage, page_size FROM sqlite_master, pragma_page_size WHERE name = 'state'"
+        )
     database.close()
-    assert any(alone is not None and alone[0] != id for alone in shown) or None in shown
-    assert shown[-1] == (id, sequence)
+    older = (path / "index.db").read_bytes()[(root - 1) * size : root * size]
+    with store.write() as writer:
+        writer.put(make_entries(range(3)))
+    store.close()
+    subprocess.run(
+        [sys.executable, "-c", _VACUUM, str(path)], env={**os.environ, "PYTHONPATH": str(_SUPPORT)}, check=True
+    )
+    model = {entry.document.id: entry for entry in make_entries(range(0, 400, 5))}
+    numbers = [number for number, _ in _frames((path / "index.db-wal").read_bytes())]
+    assert root in numbers
+    _copy(path, tmp_path / "other", {root: older, numbers[-1]: bytes(size)})
+    shown = wal._alone(tmp_path / "other", whole=False)
+    assert shown is not None
+    other = open_store(tmp_path / "other")
+    with other.read() as view:
+        assert shown[1] < view.sequence - 1
+    check_against(other, model)
+    other.close()
+    _copy(path, tmp_path / "sound", {root: older})
+    with pytest.raises(IndexFormatError, match="belongs to another database"):
+        open_store(tmp_path / "sound")
+
+
+def _copy(path: Path, other: Path, pages: dict[int, bytes]) -> None:
+    """A copy of an index whose database has other pages."""
+    shutil.copytree(path, other)
+    (other / "index.db-shm").unlink()
+    with (other / "index.db").open("r+b") as file:
+        for number, content in pages.items():
+            file.seek((number - 1) * len(content))
+            file.write(content)
 
 
 def test_every_full_copy_is_noted(tmp_path: Path) -> None:

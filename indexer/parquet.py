@@ -12,7 +12,8 @@ from yusa.indexer.opened import SHOWN, FileError, Opened
 from yusa.indexer.results import Rejected, Row
 from yusa.indexer.rows import Fields, RowError, row_document
 
-_BATCH_ROWS = 256
+# Decoded at once: a small file may unpack to a million characters in each row.
+_BATCH_ROWS = 32
 
 
 def require_pyarrow() -> None:

@@ -13,7 +13,7 @@ from yusa.errors import StorageError
 from yusa.storage.database import driver_connection
 from yusa.storage.publish import Publisher
 from yusa.storage.stats import VACUUM_SHARE, Stats, read_stats
-from yusa.storage.wal import WalLimit, checkpoint, forget_checkpoint
+from yusa.storage.wal import WalLimit, checkpoint
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,6 @@ def _shrink(connection: Connection, wal: WalLimit) -> None:
     """Give free pages back; where much was deleted, also pack the pages that stayed, which are half empty."""
     raw = driver_connection(connection)
     if _number(raw, "freelist_count") > VACUUM_SHARE * _number(raw, "page_count"):
-        forget_checkpoint(connection)
         try:
             raw.execute("VACUUM")
         except sqlite3.OperationalError as error:

@@ -4,9 +4,6 @@ SQLite applies whatever stands in `index.db-wal`. Where that is another index's,
 a WAL that went on without it, a mixture of both comes out. So every commit tells up to which sequence the database is
 known to be complete without the WAL (`state.checkpointed`), and every copy has an id of its own: a database that is
 behind that sequence, or of another id than its WAL says, is refused.
-
-A checkpoint may be cut off anywhere, or be under way in another process, so of what the database holds by itself only
-the row of `state` may be looked at, which stands on one page that moves only where the database is written anew.
 """
 
 from __future__ import annotations
@@ -27,7 +24,6 @@ _log = logging.getLogger(__name__)
 # Longer than a search takes.
 _WAIT: Final = 1.0
 _KNOWN: Final = "yusa.checkpointed"
-_UNTOLD: Final = -1
 
 
 def wal_bytes(directory: Path) -> int:
@@ -39,22 +35,14 @@ def wal_bytes(directory: Path) -> int:
 
 
 def known_checkpoint(connection: Connection) -> int:
-    """The sequence up to which the writer's connection has seen the database complete; below 0 if it has not."""
-    return int(connection.info.get(_KNOWN, _UNTOLD))
+    """The sequence up to which the writer's connection has seen the database complete; 0 if it has not."""
+    return int(connection.info.get(_KNOWN, 0))
 
 
 def note_checkpoint(connection: Connection) -> None:
     """The database is complete as it stands: what is committed from now on says so."""
     ((sequence,),) = driver_connection(connection).execute("SELECT sequence FROM state").fetchall()
     connection.info[_KNOWN] = sequence
-
-
-def forget_checkpoint(connection: Connection) -> None:
-    """To be called before the database is written anew, which moves the page of `state`: until the WAL has been copied
-    what the database holds by itself says nothing.
-    """
-    connection.info.pop(_KNOWN, None)
-    driver_connection(connection).execute(f"UPDATE state SET checkpointed = {_UNTOLD}")
 
 
 def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
@@ -110,10 +98,13 @@ def require_own_wal(directory: Path, connection: Connection) -> None:
     if not wal_bytes(directory):
         return
     ((index_id, checkpointed),) = connection.exec_driver_sql("SELECT index_id, checkpointed FROM state").all()
-    alone = _without_wal(directory)
-    # What cannot be read is no sign of another database: a power loss tears pages, which the WAL mends.
-    own = checkpointed == _UNTOLD or alone is None or (alone[0] == index_id and alone[1] >= checkpointed)
-    if not own:
+
+    def foreign(alone: tuple[str, int] | None) -> bool:
+        return alone is not None and (alone[0] != index_id or alone[1] < checkpointed)
+
+    # Last, as the database only gets newer: a writer may be at work. One into which the WAL is being copied, or was
+    # when its writer was killed, may show anything by itself, so only a whole one counts; that takes long to tell.
+    if foreign(_alone(directory, whole=False)) and foreign(_alone(directory, whole=True)):
         raise IndexFormatError(
             f"{_wal(directory)} belongs to another database than {DATABASE} beside it, as after copying single files "
             f"of an index. Put both back as they were, or restore a backup; if {DATABASE} alone is what you want, move "
@@ -125,14 +116,21 @@ def _wal(directory: Path) -> Path:
     return directory / f"{DATABASE}-wal"
 
 
-def _without_wal(directory: Path) -> tuple[str, int] | None:
-    """Id and sequence of what the database holds by itself; None if that cannot be read."""
+def _alone(directory: Path, *, whole: bool) -> tuple[str, int] | None:
+    """Id and sequence of what the database holds without its WAL.
+
+    None if it holds no state, as before its first checkpoint, or, where `whole` is asked for, is no sound database.
+    """
     uri = f"{(directory / DATABASE).absolute().as_uri()}?mode=ro&immutable=1"
+    question = "SELECT index_id, sequence FROM state"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
-            # Else a database of which a checkpoint has written the first page and not yet the last counts as damaged.
-            connection.execute("PRAGMA writable_schema=ON")
-            rows = connection.execute("SELECT index_id, sequence FROM state").fetchall()
-    except sqlite3.Error:
+            rows = connection.execute(question).fetchall()
+            if whole and connection.execute("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
+                return None
+            if len(rows) != 1 or connection.execute(question).fetchall() != rows:
+                return None
+    except (sqlite3.Error, UnicodeDecodeError):
         return None
-    return rows[0] if rows and isinstance(rows[0][1], int) else None
+    id, sequence = rows[0]
+    return (id, sequence) if isinstance(id, str) and isinstance(sequence, int) else None

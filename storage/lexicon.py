@@ -219,7 +219,8 @@ def cover_tail(connection: Connection, encoding_id: int, source: TermSource, fir
     connection.execute(delete(t.block).where(t.block.c.encoding_id == encoding_id))
     block = analyzed(connection, encoding_id, source, range(first, last + 1))
     if len(block.ids):
-        add_block(connection, encoding_id, block, first, last)
+        # Not from `first` on: where there are no segments, the tail of every encoding begins at 0.
+        add_block(connection, encoding_id, block, int(block.ids[0]), last)
 
 
 def _any_between(connection: Connection, encoding_id: int, first: int, last: int) -> bool:

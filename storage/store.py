@@ -334,6 +334,8 @@ class Store:
         if self._unchanging is not None:
             self._unchanging.check()
         with self._engine.connect() as connection:
+            # Again, as the connection may be a new one.
+            self._same.check()
             yield connection
         if self._unchanging is not None:
             self._unchanging.check()
@@ -342,6 +344,8 @@ class Store:
     def _writing(self, wait: float) -> Iterator[tuple[Connection, _Current]]:
         self._same.check()
         with writer_lock(self.path, wait=wait), translated(self.path), self._writer_engine.connect() as connection:
+            # Again, as a restore may have ended while this waited for the lock.
+            self._same.check()
             if not wal_bytes(self.path):
                 note_checkpoint(connection)
             drop_unused(connection, self._wal)

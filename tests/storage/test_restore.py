@@ -7,6 +7,8 @@ import os
 import shutil
 import sqlite3
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from yusa.errors import (
     StorageError,
 )
 from yusa.storage import Entry, Store
+from yusa.storage.lock import writer_lock
 from yusa.storage.restore import restore
 
 
@@ -194,3 +197,24 @@ def test_what_a_killed_backup_left_goes_with_the_next(tmp_path: Path, small_tail
     restore(home / "news", home / "other")
     assert names["another"] not in {path.name for path in home.iterdir()}
     store.close()
+
+
+def test_who_waited_for_the_lock_does_not_write_into_what_was_restored_meanwhile(
+    tmp_path: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would write as the old index was: for another encoder, perhaps."""
+    store = filled(tmp_path / "index", range(3))
+
+    @contextmanager
+    def after_a_restore(directory: Path, *, wait: float) -> Iterator[None]:
+        restore(saved, tmp_path / "index", replace=True)
+        with writer_lock(directory, wait=wait):
+            yield
+
+    monkeypatch.setattr("yusa.storage.store.writer_lock", after_a_restore)
+    with pytest.raises(IndexNotFoundError, match="removed or replaced"), store.write() as writer:
+        writer.put([make_entry("stray")])
+    monkeypatch.undo()
+    store.close()
+    with open_store(tmp_path / "index").read() as view:
+        assert view.get("stray") is None

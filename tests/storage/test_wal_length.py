@@ -23,7 +23,7 @@ def test_the_limit_does_not_stay_at_what_a_long_search_made_of_it(
     log = tmp_path / "index.db-wal"
     log.touch()
     tried: list[float] = []
-    monkeypatch.setattr(wal, "checkpoint", lambda connection, *, wait: tried.append(wait))
+    monkeypatch.setattr(wal, "checkpoint", lambda _, *, wait: tried.append(wait))
     limit = wal.WalLimit(tmp_path)
 
     def keep(size: int) -> int:

@@ -283,3 +283,20 @@ def test_a_tuned_choice_belongs_to_its_encoding(index: Index) -> None:
     assert index.tuned() == {}
     index.rollback(OLD)
     assert index.tuned() == {"mode": "dense"}
+
+
+def test_a_restored_backup_of_two_encodings_in_segments_goes_back_too(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy has no segments, so the tail of both begins at the first id."""
+    index.compact()
+    index.reindex(NEW)
+    index.compact()
+    index.backup(tmp_path / "saved")
+    index.close()
+    monkeypatch.setattr(publish, "TAIL_LIMIT", 1000)
+    with yusa.open(tmp_path / "saved", encoder=NEW) as copy:
+        copy.add(_rows(range(100, 105)))
+        _check(copy, NEW, _rows(range(105)))
+        copy.rollback(OLD)
+        _check(copy, OLD, _rows(range(105)))

@@ -160,6 +160,7 @@ class CheckedEncoder:
         self._load = load
         self._lock = threading.Lock()
         self._loaded: tuple[Settings, SentenceEncoder] | None = None
+        self._offered: tuple[Settings, Callable[[], SentenceEncoder]] | None = None
 
     @property
     def loaded(self) -> SentenceEncoder:
@@ -168,13 +169,18 @@ class CheckedEncoder:
             with self._lock:
                 loaded, settings = self._loaded, self._store.settings
                 if loaded is None or loaded[0] is not settings:
-                    self._loaded = loaded = (settings, checked(self._load(settings), settings, self._store.path))
+                    self._loaded = loaded = (settings, checked(self._made(settings), settings, self._store.path))
         return loaded[1]
 
-    def use(self, load: Callable[[Settings], SentenceEncoder]) -> None:
-        """Load it so from now on."""
-        with self._lock:
-            self._load, self._loaded = load, None
+    def offer(self, settings: Settings, load: Callable[[], SentenceEncoder]) -> None:
+        """Load it so where the index is encoded with these settings, as it is going to be: from the switch on."""
+        self._offered = (settings, load)
+
+    def _made(self, settings: Settings) -> SentenceEncoder:
+        offered = self._offered
+        if offered is not None and offered[0].same_encoding(settings):
+            return offered[1]()
+        return self._load(settings)
 
     @property
     def name(self) -> str:

@@ -366,6 +366,7 @@ class Index:
             StorageError: a reindex with other settings is under way, or the index is encoded so already.
             EncoderError: the encoder cannot be loaded.
         """
+        self.refresh()
         now = self.settings
         tokens = now.passage_tokens if passage_tokens is None else passage_tokens
         shared = min(now.overlap, tokens // 8) if overlap is None else overlap
@@ -383,11 +384,9 @@ class Index:
             vector_dtype=now.vector_dtype,
             analyzer=now.analyzer,
         )
+        self._encoder.offer(settings, lambda: loaded)
         with self._store.reindex(settings, wait=wait) as encoding:
-            report = reindex(encoding, lambda: loaded, stop=stop, progress=progress)
-        if not report.interrupted:
-            self._encoder.use(lambda _: loaded)
-        return report
+            return reindex(encoding, lambda: loaded, stop=stop, progress=progress)
 
     def rollback(
         self,
@@ -416,10 +415,8 @@ class Index:
                 options = settings.encoder_options if isinstance(given, str | Path) else {}
                 return checked(load_encoder(given, **options), settings, self.path)
 
-            report = reindex(encoding, loaded, stop=stop, progress=progress)
-        if not report.interrupted:
-            self._encoder.use(lambda _: loaded())
-        return report
+            self._encoder.offer(settings, loaded)
+            return reindex(encoding, loaded, stop=stop, progress=progress)
 
     def discard(self, *, wait: float = 0.0) -> bool:
         """Drops an unfinished reindex and the encoding kept for `rollback`; whether there was any.

@@ -104,7 +104,7 @@ def test_a_rollback_that_was_cut_off_goes_on_whichever_encoding_came_first(index
         _check(index, encoder, rows)
 
 
-def test_other_readers_follow_the_switch(index: Index) -> None:
+def test_other_readers_follow_the_switch(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was opened with the old encoder refuses the new one; one that loads by name takes it."""
     reader = yusa.open(index.path, encoder=OLD)
     assert reader.search("바다", mode="dense")
@@ -115,7 +115,7 @@ def test_other_readers_follow_the_switch(index: Index) -> None:
         return {"stub": OLD, "new": NEW}[loaded[-1]]
 
     follower = yusa.open(index.path)
-    follower._encoder.use(by_name)
+    monkeypatch.setattr(follower._encoder, "_load", by_name)
     before = follower.search("바다 구름", mode="dense", top_k=3)
     index.reindex(NEW)
     after = follower.search("바다 구름", mode="dense", top_k=3)
@@ -130,10 +130,10 @@ def test_other_readers_follow_the_switch(index: Index) -> None:
     follower.close()
 
 
-def test_searches_go_on_and_each_is_of_one_encoding(index: Index) -> None:
+def test_searches_go_on_and_each_is_of_one_encoding(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     """Queries encoded before the switch are never answered from after it."""
     reader = yusa.open(index.path)
-    reader._encoder.use(lambda settings: {"stub": OLD, "new": NEW}[settings.encoder])
+    monkeypatch.setattr(reader._encoder, "_load", lambda settings: {"stub": OLD, "new": NEW}[settings.encoder])
     rows = {str(row["id"]): row for row in _rows(range(100))}
     stop = threading.Event()
     failures: list[BaseException] = []
@@ -300,3 +300,30 @@ def test_a_restored_backup_of_two_encodings_in_segments_goes_back_too(
         _check(copy, NEW, _rows(range(105)))
         copy.rollback(OLD)
         _check(copy, OLD, _rows(range(105)))
+
+
+def test_a_search_right_after_the_switch_has_the_new_encoder_already(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other threads follow the commit, not the end of the call that made it."""
+    found: list[str] = []
+    monkeypatch.setattr(
+        "yusa.storage.store.checkpoint", lambda _: found.append(index.search("바다 구름", mode="dense")[0].id)
+    )
+    index.reindex(NEW)
+    index.rollback(OLD)
+    assert len(found) == 2
+    index.close()
+
+
+def test_who_has_reindexed_follows_others_all_the_same(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = yusa.open(index.path), yusa.open(index.path)
+    for each in (one, other):
+        monkeypatch.setattr(each._encoder, "_load", lambda settings: {"stub": OLD, "new": NEW}[settings.encoder])
+    one.reindex(NEW)
+    assert one.search("바다 구름", mode="dense")
+    other.rollback(OLD)
+    assert one.search("바다 구름", mode="dense")
+    _check(one, OLD, _rows(range(100)))
+    for each in (index, one, other):
+        each.close()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from yusa.storage.files import make_directory
 
@@ -55,11 +55,21 @@ def _sweep(parent: Path, name: str) -> None:
     """
     if os.name != "posix":
         return
+    import fcntl
+
     pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.tmp")
     for path in parent.iterdir():
-        if pattern.fullmatch(path.name) and (path / _LOCK).is_file():
-            try:
-                with FileLock(path / _LOCK, timeout=0, thread_local=False, is_singleton=False):
-                    shutil.rmtree(path, ignore_errors=True)
-            except (Timeout, OSError):
-                continue
+        if not pattern.fullmatch(path.name):
+            continue
+        try:
+            # Not by FileLock, which would make a lock anew in a directory that has just been finished.
+            descriptor = os.open(path / _LOCK, os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)

@@ -25,6 +25,7 @@ from yusa.errors import (
 from yusa.storage import Entry, Store
 from yusa.storage.lock import writer_lock
 from yusa.storage.restore import restore
+from yusa.storage.scratch import scratch_beside
 
 
 def _model(numbers: range) -> dict[str, Entry]:
@@ -218,3 +219,27 @@ def test_who_waited_for_the_lock_does_not_write_into_what_was_restored_meanwhile
     store.close()
     with open_store(tmp_path / "index").read() as view:
         assert view.get("stray") is None
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_sweeping_lets_what_is_just_being_finished_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """Its lock file goes while the lock is held, perhaps after the sweeper has found or even opened it."""
+    lock = "in-progress.lock"
+    whole = os.open
+
+    def opened(path: str | Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if path != one.path / lock:
+            return whole(path, flags, mode, dir_fd=dir_fd)
+        if before:
+            one.finished()
+        descriptor = whole(path, flags, mode, dir_fd=dir_fd)
+        one.finished()
+        return descriptor
+
+    with scratch_beside(tmp_path / "saved") as one:
+        (one.path / "content").touch()
+        monkeypatch.setattr(os, "open", opened)
+        with scratch_beside(tmp_path / "saved"):
+            assert [path.name for path in one.path.iterdir()] == ["content"]

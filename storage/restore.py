@@ -16,6 +16,7 @@ from yusa.storage.files import exchange, sync_directory
 from yusa.storage.lock import writer_lock
 from yusa.storage.network import refuse_network
 from yusa.storage.scratch import scratch_beside
+from yusa.storage.wal import require_own_wal
 
 
 def restore(source: Path, destination: Path, *, replace: bool = False) -> Path | None:
@@ -129,3 +130,5 @@ def _require_known(file: Path, connection: sqlite3.Connection) -> None:
             f"the backup {file} has format {rows[0][0]}; this version of yusa reads formats up to {t.FORMAT_VERSION}. "
             "Update yusa to restore it."
         )
+    if t.state.c.checkpointed.name in columns:
+        require_own_wal(file, connection)

@@ -15,7 +15,7 @@ from yusa.errors import IndexExistsError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
-from yusa.storage.database import DATABASE, translated, writer_engine
+from yusa.storage.database import DATABASE, driver_connection, translated, writer_engine
 from yusa.storage.encodings import NewEncoding, begin, begin_rollback, discard, drop_unused
 from yusa.storage.files import SEGMENTS, Verified, make_directory, sync_directory
 from yusa.storage.lexicon import Lexicon
@@ -191,7 +191,7 @@ class Store:
                 with writer_lock(path, wait=0.0):
                     migrate(path)
             with translated(path), engine.begin() as connection:
-                require_own_wal(path, connection)
+                require_own_wal(path / DATABASE, driver_connection(connection))
                 state = read_state(connection)
                 settings = read_settings(connection, state.encoding_id)
             source = analyzers(settings.analyzer)

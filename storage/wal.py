@@ -28,10 +28,7 @@ _KNOWN: Final = "yusa.checkpointed"
 
 def wal_bytes(directory: Path) -> int:
     """Size of an index's WAL; 0 if there is none."""
-    try:
-        return _wal(directory).stat().st_size
-    except OSError:
-        return 0
+    return _size(_log_of(directory / DATABASE))
 
 
 def known_checkpoint(connection: Connection) -> int:
@@ -89,39 +86,47 @@ class WalLimit:
             self._next = wal_bytes(self._directory) + WAL_BYTES
 
 
-def require_own_wal(directory: Path, connection: Connection) -> None:
-    """Refuse a WAL that belongs to another database, or to a later state of this one.
+def require_own_wal(file: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a WAL that belongs to another database than the file beside it, or to a later state of it.
 
     Raises:
         IndexFormatError: it does; what to do is said.
     """
-    if not wal_bytes(directory):
+    log = _log_of(file)
+    if not _size(log):
         return
-    ((index_id, checkpointed),) = connection.exec_driver_sql("SELECT index_id, checkpointed FROM state").all()
+    ((index_id, checkpointed),) = connection.execute("SELECT index_id, checkpointed FROM state").fetchall()
 
     def foreign(alone: tuple[str, int] | None) -> bool:
         return alone is not None and (alone[0] != index_id or alone[1] < checkpointed)
 
     # Last, as the database only gets newer: a writer may be at work. One into which the WAL is being copied, or was
     # when its writer was killed, may show anything by itself, so only a whole one counts; that takes long to tell.
-    if foreign(_alone(directory, whole=False)) and foreign(_alone(directory, whole=True)):
+    if foreign(_alone(file, whole=False)) and foreign(_alone(file, whole=True)):
         raise IndexFormatError(
-            f"{_wal(directory)} belongs to another database than {DATABASE} beside it, as after copying single files "
-            f"of an index. Put both back as they were, or restore a backup; if {DATABASE} alone is what you want, move "
-            f"{DATABASE}-wal and {DATABASE}-shm away."
+            f"{log} belongs to another database than {file.name} beside it, as after copying single files of an index. "
+            f"Put both back as they were, or restore a backup; if {file.name} alone is what you want, move {log.name} "
+            f"and {file.name}-shm away."
         )
 
 
-def _wal(directory: Path) -> Path:
-    return directory / f"{DATABASE}-wal"
+def _log_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}-wal")
 
 
-def _alone(directory: Path, *, whole: bool) -> tuple[str, int] | None:
-    """Id and sequence of what the database holds without its WAL.
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _alone(file: Path, *, whole: bool) -> tuple[str, int] | None:
+    """Id and sequence of what a database holds without its WAL.
 
     None if it holds no state, as before its first checkpoint, or, where `whole` is asked for, is no sound database.
     """
-    uri = f"{(directory / DATABASE).absolute().as_uri()}?mode=ro&immutable=1"
+    uri = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
     question = "SELECT index_id, sequence FROM state"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:

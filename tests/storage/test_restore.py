@@ -243,3 +243,18 @@ def test_sweeping_lets_what_is_just_being_finished_alone(
         monkeypatch.setattr(os, "open", opened)
         with scratch_beside(tmp_path / "saved"):
             assert [path.name for path in one.path.iterdir()] == ["content"]
+
+
+def test_a_source_with_the_log_of_another_is_refused(tmp_path: Path) -> None:
+    """SQLite would copy a mixture of both."""
+    store = filled(tmp_path / "index", range(200))
+    store.backup(tmp_path / "copy")
+    with store.write() as writer:
+        writer.delete([f"d{number}" for number in range(30)])
+    with store.write() as writer:
+        writer.put(make_entries(range(300, 320)))
+        shutil.copy(store.path / "index.db-wal", tmp_path / "copy" / "index.db-wal")
+    store.close()
+    with pytest.raises(IndexFormatError, match="belongs to another database"):
+        restore(tmp_path / "copy", tmp_path / "index", replace=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "index"]

@@ -78,7 +78,7 @@ def test_what_a_database_shows_in_the_middle_of_a_checkpoint_is_not_believed(tmp
     numbers = [number for number, _ in _frames((path / "index.db-wal").read_bytes())]
     assert root in numbers
     _copy(path, tmp_path / "other", {root: older, numbers[-1]: bytes(size)})
-    shown = wal._alone(tmp_path / "other", whole=False)
+    shown = wal._alone(tmp_path / "other" / "index.db", whole=False)
     assert shown is not None
     other = open_store(tmp_path / "other")
     with other.read() as view:

@@ -20,8 +20,8 @@ import numpy as np
 
 from benchmarks.quality import SETS, Qrels, held_out, ndcg, read_queries, unpacked
 from benchmarks.report import data_directory, write
+from yusa.storage.blocks import keyword_text
 from yusa.storage.bm25 import Keywords, LiveBlock
-from yusa.storage.lexicon import keyword_text
 from yusa.storage.postings import build
 from yusa.text.analyzer import load_analyzer
 from yusa.text.terms import bigrams

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from yusa.errors import StorageError
 from yusa.storage import tables as t
-from yusa.storage.lexicon import add_block, keyword_text
+from yusa.storage.blocks import add_block, keyword_text
 from yusa.storage.postings import TermSource, build
 from yusa.storage.publish import Publisher
 from yusa.storage.records import Reencoded, Unencoded

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, delete, exists, func, insert, select
 
 from yusa.storage import files
 from yusa.storage import tables as t
+from yusa.storage.blocks import cover_tail, segment_block, segment_postings
 from yusa.storage.files import DamagedFileError, FileSum, Verified
-from yusa.storage.lexicon import cover_tail, segment_block, segment_postings
 from yusa.storage.parts import IDS_SUFFIX, OWNERS_SUFFIX, VECTORS_SUFFIX, write_ids, write_vectors
 from yusa.storage.postings import POSTINGS_SUFFIX, TermSource, save
 from yusa.storage.settings import Settings

@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from yusa.errors import IndexFormatError
 from yusa.storage import tables as t
 from yusa.storage.attributes import attribute_rows
+from yusa.storage.blocks import analyzed, segment_block, tail_blocks
 from yusa.storage.checksums import PASSAGE_COLUMNS, documents_with_source, sound_document, sound_passage
 from yusa.storage.files import DamagedFileError, Verified
-from yusa.storage.lexicon import analyzed, segment_block, tail_blocks
 from yusa.storage.parts import Flags, Ids, Part
 from yusa.storage.postings import Block, TermSource, merged, same_postings
 from yusa.storage.settings import Settings

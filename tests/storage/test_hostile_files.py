@@ -27,7 +27,7 @@ def opened_files(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         return map_block(path)
 
     monkeypatch.setattr(parts, "_read_index", reading)
-    monkeypatch.setattr("yusa.storage.lexicon.map_block", mapping)
+    monkeypatch.setattr("yusa.storage.blocks.map_block", mapping)
     return read
 
 

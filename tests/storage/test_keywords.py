@@ -17,7 +17,7 @@ from terms import Words
 
 from yusa.errors import UsageError
 from yusa.storage import Entry, Store, View, lexicon
-from yusa.storage.lexicon import keyword_text
+from yusa.storage.blocks import keyword_text
 
 WORDS = ["가을", "바다", "학교", "나무", "sea", "tree", "school", "rare"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from terms import Words
 
 from yusa.storage import Entry
-from yusa.storage.lexicon import keyword_text
+from yusa.storage.blocks import keyword_text
 from yusa.storage.postings import TermSource
 
 

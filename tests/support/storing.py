@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from terms import words
 
 from yusa.storage import Document, Entry, Passage, Settings, Store, View
-from yusa.storage.lexicon import keyword_text
+from yusa.storage.blocks import keyword_text
 from yusa.storage.settings import VectorType
 
 DIMENSION = 8

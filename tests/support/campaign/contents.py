@@ -12,7 +12,7 @@ import numpy as np
 from campaign.model import Contents, Encoding, Kept, encoder, encoder_name, expected_passages
 from campaign.plan import SOURCES
 from yusa.index import Index
-from yusa.storage.lexicon import keyword_text
+from yusa.storage.blocks import keyword_text
 from yusa.storage.lookup import held as held_ids
 from yusa.storage.records import PassageRow
 from yusa.text.analyzer import load_analyzer

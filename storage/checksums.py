@@ -82,7 +82,8 @@ def _is(checksum: object, function: Callable[..., int], *values: Any) -> bool:
 
 def damaged(connection: Connection, what: str) -> IndexFormatError:
     """The error for a row that is not what was written."""
-    path = connection.exec_driver_sql("PRAGMA database_list").one()[2]
+    # The first is the index; there may be one for temporary tables, too.
+    path = connection.exec_driver_sql("PRAGMA database_list").all()[0][2]
     return IndexFormatError(
         f"{path} is damaged: {what} is not what was written. Run `yusa verify --deep` to see how far, and restore a "
         "backup."

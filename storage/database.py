@@ -89,7 +89,10 @@ def error_code(error: BaseException | None) -> int:
 def database_error(directory: Path, error: BaseException | None, *, path: Path | None = None) -> StorageError:
     """The error to show for one of the database's; `path` where it is not the index's own."""
     path = path or directory / DATABASE
-    kind, message = _MESSAGES.get(error_code(error), (StorageError, "{path}: {error}"))
+    if str(error).startswith(_NO_TEXT):
+        # What follows is the text, however long it is.
+        return IndexFormatError(_CORRUPT.format(path=path, error="a text is not UTF-8"))
+    kind, message = _MESSAGES.get(error_code(error), (StorageError, _OTHER))
     return kind(message.format(path=path, error=error))
 
 
@@ -109,6 +112,8 @@ _CANNOT_OPEN = (
     "{path} cannot be opened ({error}). Check that you may read the file and that the disk is not full; a database in "
     "use also needs index.db-shm beside it to be readable or its directory to be writable."
 )
+_OTHER = "{path}: {error}. Run `yusa verify --deep` to see whether it is damaged; if so, restore a backup."
+_NO_TEXT = "Could not decode to UTF-8"
 _MESSAGES: Final[dict[int, tuple[type[StorageError], str]]] = {
     sqlite3.SQLITE_FULL: (StorageError, _FULL),
     sqlite3.SQLITE_IOERR: (StorageError, _IO),

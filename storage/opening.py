@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, select
-from sqlalchemy.exc import DBAPIError, NoResultFound
+from sqlalchemy.exc import DBAPIError
 
 from yusa.errors import IndexFormatError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
@@ -131,10 +131,9 @@ def format_version(path: Path, connection: Connection) -> int:
         raise IndexNotFoundError(_unfinished(path))
     if t.state.name not in tables:
         raise IndexFormatError(f"{path / DATABASE} is a database of another program. Check the path.")
-    try:
-        version = int(connection.execute(select(t.state.c.format_version)).scalar_one())
-    except NoResultFound:
-        raise IndexFormatError(f"{path / DATABASE} has no state: it is damaged. Restore a backup.") from None
+    rows = connection.execute(select(t.state.c.format_version)).all()
+    if len(rows) != 1 or not isinstance(version := rows[0].format_version, int):
+        raise IndexFormatError(f"{path / DATABASE} has no state: it is damaged. Restore a backup.")
     if version > t.FORMAT_VERSION:
         raise IndexFormatError(
             f"the index at {path} has format {version}; this version of yusa reads formats up to {t.FORMAT_VERSION}. "

@@ -96,12 +96,12 @@ def read_state(connection: Connection) -> State:
     Raises:
         IndexFormatError: there is none, or it is not what was written.
     """
-    row = connection.execute(_STATE).one_or_none()
-    if row is None or not all(
-        isinstance(value, int | None) for name, value in row._asdict().items() if name != "index_id"
+    rows = [row._asdict() for row in connection.execute(_STATE)]
+    if len(rows) != 1 or not all(
+        isinstance(value, str if name == "index_id" else int | None) for name, value in rows[0].items()
     ):
         raise damaged(connection, "its state")
-    return State(**row._asdict())
+    return State(**rows[0])
 
 
 def write_state(connection: Connection, state: State, kind: str, counts: Mapping[str, int]) -> None:
@@ -148,10 +148,10 @@ def read_settings(connection: Connection, encoding_id: int) -> Settings:
     Raises:
         IndexFormatError: it is not what was written.
     """
-    row = connection.execute(select(t.encoding).where(t.encoding.c.id == encoding_id)).one_or_none()
-    if row is None or not sound_encoding(row):
+    rows = connection.execute(select(t.encoding).where(t.encoding.c.id == encoding_id)).all()
+    if len(rows) != 1 or not sound_encoding(rows[0]):
         raise damaged(connection, f"encoding {encoding_id}")
-    return Settings.from_row(row.settings, row.probe_vectors)
+    return Settings.from_row(rows[0].settings, rows[0].probe_vectors)
 
 
 def insert_settings(connection: Connection, encoding_id: int, settings: Settings) -> None:

@@ -79,7 +79,8 @@ def verify(
         check(_document_problems(connection), problems)
     for number in state.encodings:
         check(_encoding_problems(connection, state, number, deep=deep), problems)
-        check(_derived_problems(directory, connection, state, number, verified, source, deep=deep), repairable)
+    # Files of the others are read, and rebuilt where they are not whole, only when a reindex or a rollback goes on.
+    check(_derived_problems(directory, connection, state, verified, source, deep=deep), repairable)
     own = t.passage.c.encoding_id == state.encoding_id
     counts = {"documents": 0, "passages": 0, "segments": 0}
     questions = {
@@ -112,21 +113,19 @@ def _derived_problems(
     directory: Path,
     connection: Connection,
     state: State,
-    number: int,
     verified: Verified,
     source: TermSource,
     *,
     deep: bool,
 ) -> Iterator[str]:
+    number = state.encoding_id
     settings = read_settings(connection, number)
     segments = read_segments(connection, number)
     for segment in segments:
         if segment.count:
             yield from _segment_problems(directory, connection, segment, settings, verified, deep=deep)
             yield from _postings_problems(directory, connection, number, segment, verified, source, deep=deep)
-    # What is in no segment is read from the database anyway; only of the current encoding is it read at all.
-    if number == state.encoding_id:
-        yield from _tail_problems(connection, state, reach(segments) + 1, source, deep=deep)
+    yield from _tail_problems(connection, state, reach(segments) + 1, source, deep=deep)
 
 
 def _counter_problems(connection: Connection, state: State) -> Iterator[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import yusa
+from yusa.errors import EncoderMismatchError
 from yusa.service.cli.console import working
 
 if TYPE_CHECKING:
@@ -67,23 +68,46 @@ def load_encoder(index: Index, name: str | None = None, *, always_say: bool = Fa
         return index.encoder
 
 
-@contextmanager
-def open_timed(
-    path: Path, *, encoder: str | None = None, pooling: Pooling | None = None, device: str | None = None
-) -> Iterator[tuple[Index, TimedEncoder]]:
-    """An index whose encoder is loaded and counts its time."""
-    with yusa.open(path, encoder=encoder, pooling=pooling, device=device) as index:
-        timed = TimedEncoder(load_encoder(index, encoder))
-    with yusa.open(path, encoder=timed) as index:
-        yield index, timed
+class TimedIndex:
+    """An open index whose encoder is loaded and counts its time; after a reindex, by whomever, it is opened anew."""
 
+    def __init__(
+        self, path: Path, *, encoder: str | None = None, pooling: Pooling | None = None, device: str | None = None
+    ) -> None:
+        self._path = path
+        self._asked = encoder
+        self._loading: dict[str, Any] = {"encoder": encoder, "pooling": pooling, "device": device}
+        self.index, self.encoder = self._opened()
 
-def timed_search(index: Index, encoder: TimedEncoder, query: str, **wanted: Any) -> tuple[list[Hit], str]:
-    """The hits, and what encoding and searching took, for people."""
-    encoder.seconds, began = 0.0, time.perf_counter()
-    hits = index.search(query, **wanted)
-    rest = time.perf_counter() - began - encoder.seconds
-    return hits, f"encode {encoder.seconds * 1000:.1f} ms · search {rest * 1000:.1f} ms"
+    def search(self, query: str, **wanted: Any) -> tuple[list[Hit], str]:
+        """The hits, and what encoding and searching took, for people."""
+        try:
+            return self._search(query, wanted)
+        except EncoderMismatchError:
+            # An encoder that is loaded stays what it is. One that was asked for by name is refused again, rightly.
+            before = self.index
+            self.index, self.encoder = self._opened()
+            before.close()
+            return self._search(query, wanted)
+
+    def _search(self, query: str, wanted: dict[str, Any]) -> tuple[list[Hit], str]:
+        self.encoder.seconds, began = 0.0, time.perf_counter()
+        hits = self.index.search(query, **wanted)
+        rest = time.perf_counter() - began - self.encoder.seconds
+        return hits, f"encode {self.encoder.seconds * 1000:.1f} ms · search {rest * 1000:.1f} ms"
+
+    def _opened(self) -> tuple[Index, TimedEncoder]:
+        with yusa.open(self._path, **self._loading) as index:
+            timed = TimedEncoder(load_encoder(index, self._asked))
+        return yusa.open(self._path, encoder=timed), timed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.index.close()
 
 
 def lasting_name(encoder: str) -> str:

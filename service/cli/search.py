@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from yusa.encoder.base import Pooling
     from yusa.index import Index
     from yusa.search.hit import Hit
-    from yusa.service.cli.opening import TimedEncoder
+    from yusa.service.cli.opening import TimedIndex
     from yusa.storage.facets import FacetValue
 
     Facets = dict[str, list[tuple[FacetValue, int]]]
@@ -66,7 +66,7 @@ def search(
     """
     import yusa
     from yusa.search.where import parse
-    from yusa.service.cli.opening import load_encoder, open_timed
+    from yusa.service.cli.opening import TimedIndex, load_encoder
 
     many = query == ("-",)
     if many and (output_format == "json" or facets):
@@ -84,8 +84,8 @@ def search(
         if mode == "lexical" and encoder is None:
             answers = _answers(index, queries, wanted)
         elif explain:
-            index, timed = stack.enter_context(open_timed(index_path, **loading))
-            answers = _timed(index, timed, queries, wanted, mode)
+            timed = stack.enter_context(TimedIndex(index_path, **loading))
+            answers = _timed(timed, queries, wanted, mode)
         else:
             load_encoder(index, encoder)
             answers = _answers(index, queries, wanted)
@@ -132,14 +132,13 @@ def _answers(index: Index, queries: Iterator[str], wanted: dict[str, Any]) -> It
 
 
 def _timed(
-    index: Index, timed: TimedEncoder, queries: Iterator[str], wanted: dict[str, Any], mode: str
+    timed: TimedIndex, queries: Iterator[str], wanted: dict[str, Any], mode: str
 ) -> Iterator[tuple[str, list[Hit]]]:
-    from yusa.service.cli.opening import timed_search
-
     for query in queries:
-        hits, took = timed_search(index, timed, query, **wanted)
+        hits, took = timed.search(query, **wanted)
         yield query, hits
-        say(f"{mode} · {took} · {timed.name} on {timed.provenance.get('device', 'an unknown device')}")
+        encoder = timed.encoder
+        say(f"{mode} · {took} · {encoder.name} on {encoder.provenance.get('device', 'an unknown device')}")
 
 
 def _why(index: Index, wanted: dict[str, Any], mode: str) -> str:

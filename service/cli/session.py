@@ -13,12 +13,11 @@ from yusa.errors import UsageError
 from yusa.service.cli import options
 from yusa.service.cli.console import console, say, valid_text
 from yusa.service.cli.group import report_error
-from yusa.service.cli.opening import TimedEncoder, open_timed, timed_search
+from yusa.service.cli.opening import TimedIndex
 from yusa.service.errors import DONE, FAILED
 
 if TYPE_CHECKING:
     from yusa.encoder.base import Pooling
-    from yusa.index import Index
     from yusa.search.hit import Hit
     from yusa.search.searcher import Mode
     from yusa.storage.filters import Filter
@@ -46,14 +45,15 @@ def session(index_path: Path, encoder: str | None, pooling: Pooling | None, devi
     Each line is a query or a command; `:help` lists them. Ctrl-C cancels a line, Ctrl-D ends. From a pipe it ends
     with the last line, and with exit code 1 if one failed.
     """
-    with open_timed(index_path, encoder=encoder, pooling=pooling, device=device) as (index, timed):
+    with TimedIndex(index_path, encoder=encoder, pooling=pooling, device=device) as timed:
         if sys.stdin.isatty():
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401 - gives input() line editing and history
-            say(f"{index_path}: {index.stats().documents:,} documents, {timed.name}. :help lists the commands.")
-            _converse(_Session(index, timed), prompt="yusa> ")
+            documents = timed.index.stats().documents
+            say(f"{index_path}: {documents:,} documents, {timed.encoder.name}. :help lists the commands.")
+            _converse(_Session(timed), prompt="yusa> ")
             return DONE
-        return DONE if _converse(_Session(index, timed), prompt="") else FAILED
+        return DONE if _converse(_Session(timed), prompt="") else FAILED
 
 
 def _converse(session: _Session, *, prompt: str) -> bool:
@@ -85,8 +85,7 @@ def _converse(session: _Session, *, prompt: str) -> bool:
 class _Session:
     """What one line leaves for the next."""
 
-    index: Index
-    encoder: TimedEncoder
+    timed: TimedIndex
     top_k: int = 10
     mode: Mode | None = None
     where: Filter | None = None
@@ -113,7 +112,7 @@ class _Session:
 
     def _search(self, query: str) -> None:
         text = valid_text(query, "the query")
-        hits, took = timed_search(self.index, self.encoder, text, top_k=self.top_k, where=self.where, mode=self.mode)
+        hits, took = self.timed.search(text, top_k=self.top_k, where=self.where, mode=self.mode)
         self._print(hits)
         say(f"{len(hits)} hit{'' if len(hits) == 1 else 's'} · {took}")
 
@@ -143,11 +142,11 @@ class _Session:
     def _show(self, argument: str) -> None:
         from yusa.service.cli.render import print_document
 
-        row, passages = self.index.row(_id(argument))
+        row, passages = self.timed.index.row(_id(argument))
         print_document(console(), row, [(p.start, p.end) for p in passages])
 
     def _similar(self, argument: str) -> None:
-        hits = self.index.similar(_id(argument), top_k=self.top_k, where=self.where)
+        hits = self.timed.index.similar(_id(argument), top_k=self.top_k, where=self.where)
         self._print(hits)
         if not hits:
             say("no other document")

@@ -109,3 +109,26 @@ def test_on_a_terminal_ctrl_c_cancels_a_line_and_ctrl_d_ends(made: Path) -> None
         process.kill()
         process.wait()
         os.close(ours)
+
+
+def test_it_goes_on_after_a_reindex_by_another_process(run: Run, own: Path, other_encoder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from yusa.service.cli import main; main()", "session", "-i", str(own)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", bufsize=1,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        for _ in range(2):
+            process.stdin.write("지루한 영화\n")
+            while "5 hits" not in (line := process.stdout.readline()):
+                assert line, "the session ended"
+                assert "Error" not in line
+            result = run("reindex", "-i", own, "--encoder", other_encoder, "--passage-tokens", "16")
+        assert "in just this way already" in result.stderr
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from storing import check_against, check_view, filled, make_entries, open_store, vector_ids
 
-from yusa.errors import StorageError
+from yusa.errors import IndexFormatError, StorageError
 from yusa.storage import Entry, publish
 
 _DOCUMENTS = 200
@@ -185,3 +185,39 @@ def test_verification_of_a_database_whose_rows_cannot_be_read_is_a_report(index:
     store = open_store(index)
     assert "malformed" in "".join(store.verify(deep=True).problems)
     store.close()
+
+
+def test_a_row_too_many_is_damage(index: Path) -> None:
+    """As after a flipped bit of a row's number."""
+    connection = sqlite3.connect(index / "index.db")
+    connection.executescript(
+        """
+        CREATE TABLE twice AS SELECT * FROM encoding;
+        INSERT INTO twice SELECT * FROM encoding;
+        DROP TABLE encoding;
+        ALTER TABLE twice RENAME TO encoding;
+        """
+    )
+    connection.close()
+    with pytest.raises(IndexFormatError, match="is damaged"):
+        open_store(index)
+
+
+@pytest.mark.parametrize("change", ["UPDATE state SET format_version = 'x'", "UPDATE state SET index_id = X'ff'"])
+def test_a_state_of_another_type_is_damage(index: Path, change: str) -> None:
+    connection = sqlite3.connect(index / "index.db")
+    connection.execute(change)
+    connection.commit()
+    connection.close()
+    with pytest.raises(IndexFormatError, match="damaged"):
+        open_store(index)
+
+
+def test_a_text_that_is_none_is_damage_and_is_not_shown(index: Path) -> None:
+    connection = sqlite3.connect(index / "index.db")
+    connection.execute("UPDATE encoding SET settings = CAST(X'ff' || settings AS TEXT)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(IndexFormatError, match=r"damaged.*restore a backup") as caught:
+        open_store(index)
+    assert len(str(caught.value)) < 400

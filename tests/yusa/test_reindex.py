@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -327,3 +328,26 @@ def test_who_has_reindexed_follows_others_all_the_same(index: Index, monkeypatch
     _check(one, OLD, _rows(range(100)))
     for each in (index, one, other):
         each.close()
+
+
+def test_files_that_only_a_rollback_reads_are_rebuilt_by_it(index: Index) -> None:
+    old = list((index.path / "segments").iterdir())
+    assert old
+    index.reindex(NEW)
+    for file in old:
+        file.unlink()
+    assert index.verify(deep=True).ok
+    index.delete(["d99"])
+    assert index.verify(deep=True).ok
+    index.rollback(OLD)
+    _check(index, OLD, _rows(range(99)))
+    index.close()
+
+
+def test_damage_to_what_a_rollback_would_need_is_reported(index: Index) -> None:
+    index.reindex(NEW)
+    with sqlite3.connect(index.path / "index.db") as database:
+        database.execute("UPDATE encoding SET probe_vectors = zeroblob(8) WHERE id = 1")
+    database.close()
+    assert "encoding 1 is not what was written" in "".join(index.verify(deep=True).problems)
+    index.close()

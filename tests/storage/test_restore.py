@@ -194,3 +194,22 @@ def test_what_a_killed_backup_left_goes_with_the_next(tmp_path: Path, small_tail
     restore(home / "news", home / "other")
     assert names["another"] not in {path.name for path in home.iterdir()}
     store.close()
+
+
+def test_what_could_not_be_written_is_not_said_of_the_backup(
+    tmp_path: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr("yusa.storage.restore.copy_database", full)
+    with pytest.raises(StorageError, match="restoring .*saved to .*index failed .*full"):
+        restore(saved, tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+
+
+def test_a_path_that_is_too_long_is_said_so(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(StorageError, match="Give a shorter one"):
+        restore(saved, tmp_path / ("가" * 100))

@@ -69,9 +69,9 @@ def restore(source: Path, destination: Path, *, replace: bool = False) -> Path |
                 os.replace(finished, destination)  # noqa: PTH105  # onto an empty directory, too
             sync_directory(parent)
     except (OSError, sqlite3.Error) as error:
-        reason = getattr(error, "strerror", None) or error
+        why = getattr(error, "strerror", None) or error
         raise StorageError(
-            f"restoring {source} to {destination} failed ({reason}). Check its disk and permissions."
+            f"restoring {source} to {destination} failed ({why}). Check its disk and permissions."
         ) from error
     return aside if occupied else None
 

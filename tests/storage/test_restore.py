@@ -205,7 +205,7 @@ def test_what_could_not_be_written_is_not_said_of_the_backup(
         raise error
 
     monkeypatch.setattr("yusa.storage.restore.copy_database", full)
-    with pytest.raises(StorageError, match="restoring .*saved to .*index failed .*full"):
+    with pytest.raises(StorageError, match=r"restoring .*saved to .*index failed .*full"):
         restore(saved, tmp_path / "index")
     assert not (tmp_path / "index").exists()
 

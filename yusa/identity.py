@@ -36,7 +36,8 @@ def require_same_encoder(encoder: SentenceEncoder, settings: Settings, index: Pa
         raise EncoderMismatchError(
             f"the index {index} was made with {settings.encoder}; {encoder.name}, as it was asked for, differs: "
             f"{'; '.join(differences)} (the index first). "
-            f"Leave --encoder, --pooling and prompts out to use the index's own, or make a new index."
+            f"Leave --encoder, --pooling and prompts out to use the index's own, or change it with "
+            "`yusa reindex`."
         )
 
 

@@ -98,3 +98,9 @@ def test_restore(home: Path) -> None:
     assert run("search", "바다 1", "-i", "elsewhere").exit_code == 0
     result = run("restore", "nowhere", "-i", "new")
     assert (result.exit_code, "no backup at nowhere" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("arguments", [("index", ""), ("stats", "-i", ""), ("backup", ""), ("restore", "")])
+def test_an_empty_path_is_not_this_folder(home: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, "a variable that is not set" in result.stderr) == (2, True)

@@ -10,6 +10,7 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from yusa.errors import IndexExistsError, StorageError
+from yusa.storage.checksums import renew_state_checksum
 from yusa.storage.database import DATABASE, driver_connection
 from yusa.storage.files import sync_directory
 from yusa.storage.opening import too_long
@@ -58,6 +59,7 @@ def copy_database(source: sqlite3.Connection, path: Path, *, forget_segments: bo
                 target.execute(f"DELETE FROM {table}")
             # A copy is another database: a WAL of the one must never be taken for the other's.
             target.execute("UPDATE state SET deletions_from = sequence, index_id = ?", (uuid4().hex,))
+            renew_state_checksum(target)
             target.execute("COMMIT")
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:

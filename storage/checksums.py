@@ -5,6 +5,7 @@ CRC-32 finds every flip of up to 32 neighbouring bits; other damage passes once 
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,6 +21,12 @@ _NUMBERS = struct.Struct("<6q")
 PASSAGE_COLUMNS: Final = tuple(t.passage.c)
 """What `sound_passage` takes: the columns in the order of `passage_checksum`, and the checksum."""
 
+STATE_COLUMNS: Final = (
+    "index_id", "encoding_id", "sequence", "deletions_from", "next_key", "next_vector_id", "next_segment",
+    "building_id", "previous_id", "checkpointed",
+)  # fmt: skip
+"""All that a row of `state` says but its format version, which a migration changes."""
+
 
 def document_checksum(
     key: int,
@@ -34,6 +41,18 @@ def document_checksum(
     """The checksum of a row of `document`, with the name of its source; `hashes` are those of content and encoding."""
     said = f"{key}\0{sequence}\0{id}\0{source}\0{title}\0{metadata}\0{text}".encode()
     return zlib.crc32(said, zlib.crc32(b"".join(hashes)))
+
+
+def state_checksum(*values: str | int | None) -> int:
+    """The checksum of the row of `state`, of what stands in `STATE_COLUMNS`."""
+    return zlib.crc32("\0".join(map(str, values)).encode())
+
+
+def renew_state_checksum(connection: sqlite3.Connection) -> None:
+    """Make the checksum right after the row of `state` was changed by hand; older formats have none."""
+    if any(row[1] == "checksum" for row in connection.execute("PRAGMA table_info(state)")):
+        (values,) = connection.execute(f"SELECT {', '.join(STATE_COLUMNS)} FROM state").fetchall()
+        connection.execute("UPDATE state SET checksum = ?", (state_checksum(*values),))
 
 
 def encoding_checksum(id: int, settings: str, probe_vectors: bytes) -> int:

@@ -15,6 +15,7 @@ from yusa.storage.database import DATABASE, database_error, error_code
 from yusa.storage.files import exchange, sync_directory
 from yusa.storage.lock import writer_lock
 from yusa.storage.network import refuse_network
+from yusa.storage.opening import too_long
 from yusa.storage.scratch import scratch_beside
 from yusa.storage.wal import require_own_wal
 
@@ -42,6 +43,8 @@ def restore(source: Path, destination: Path, *, replace: bool = False) -> Path |
     file = source / DATABASE if source.is_dir() else source
     if not file.is_file():
         raise IndexNotFoundError(f"there is no backup at {source}. Give a backup's directory, or its index.db.")
+    if reason := too_long(destination):
+        raise StorageError(reason)
     refuse_network(destination)
     occupied = _occupied(destination, replace=replace)
     if occupied and file.parent.resolve() == destination.resolve():
@@ -66,9 +69,10 @@ def restore(source: Path, destination: Path, *, replace: bool = False) -> Path |
             else:
                 os.replace(finished, destination)  # noqa: PTH105  # onto an empty directory, too
             sync_directory(parent)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
+        why = getattr(error, "strerror", None) or error
         raise StorageError(
-            f"restoring {source} to {destination} failed ({error.strerror or error}). Check its disk and permissions."
+            f"restoring {source} to {destination} failed ({why}). Check its disk and permissions."
         ) from error
     return aside if occupied else None
 
@@ -95,9 +99,15 @@ def _copy(file: Path, target: Path) -> None:
         with closing(sqlite3.connect(target)) as copy:
             found = [message for (message,) in copy.execute("PRAGMA quick_check(1)")]
     except sqlite3.Error as error:
+        if error_code(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR} and not _of_reading(error):
+            raise
         raise database_error(file.parent, error, path=file) from error
     if found != ["ok"]:
         raise IndexFormatError(f"the backup {file} is damaged ({found[0]}). Restore another one.")
+
+
+def _of_reading(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode in {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
 
 
 def _opened(file: Path) -> sqlite3.Connection:

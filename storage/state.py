@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy import delete as delete_from
 
 from yusa.storage import tables as t
-from yusa.storage.checksums import damaged, encoding_checksum, sound_encoding
+from yusa.storage.checksums import STATE_COLUMNS, damaged, encoding_checksum, sound_encoding, state_checksum
 from yusa.storage.files import FileSum
 from yusa.storage.settings import Settings
 from yusa.storage.wal import known_checkpoint
@@ -87,6 +87,7 @@ _STATE = select(
     t.state.c.checkpointed,
     t.encoding.c.live,
     t.encoding.c.live_sum,
+    t.state.c.checksum,
 ).join_from(t.state, t.encoding, t.encoding.c.id == t.state.c.encoding_id)
 
 
@@ -101,7 +102,10 @@ def read_state(connection: Connection) -> State:
         isinstance(value, str if name == "index_id" else int | None) for name, value in rows[0].items()
     ):
         raise damaged(connection, "its state")
-    return State(**rows[0])
+    row = rows[0]
+    if row.pop("checksum") != state_checksum(*(row[name] for name in STATE_COLUMNS)):
+        raise damaged(connection, "its state")
+    return State(**row)
 
 
 def write_state(connection: Connection, state: State, kind: str, counts: Mapping[str, int]) -> None:
@@ -109,19 +113,9 @@ def write_state(connection: Connection, state: State, kind: str, counts: Mapping
 
     What is live is counted by `count_live` alone.
     """
-    connection.execute(
-        update(t.state).values(
-            encoding_id=state.encoding_id,
-            sequence=state.sequence,
-            deletions_from=state.deletions_from,
-            next_key=state.next_key,
-            next_vector_id=state.next_vector_id,
-            next_segment=state.next_segment,
-            building_id=state.building_id,
-            previous_id=state.previous_id,
-            checkpointed=max(state.checkpointed, known_checkpoint(connection)),
-        )
-    )
+    values = {name: getattr(state, name) for name in STATE_COLUMNS}
+    values["checkpointed"] = max(state.checkpointed, known_checkpoint(connection))
+    connection.execute(update(t.state).values(**values, checksum=state_checksum(*values.values())))
     connection.execute(
         insert(t.log).values(
             sequence=state.sequence,

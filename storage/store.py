@@ -7,34 +7,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, insert, inspect
+from sqlalchemy import Connection, Engine
 
-from yusa.errors import IndexExistsError, IndexNotFoundError, StorageError
+from yusa.errors import StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import backup
 from yusa.storage.compact import CompactReport, compact
+from yusa.storage.creation import create_index, exists, require_free
 from yusa.storage.database import DATABASE, driver_connection, translated, writer_engine
 from yusa.storage.encodings import NewEncoding, begin, begin_rollback, discard, drop_unused
-from yusa.storage.files import SEGMENTS, Verified, make_directory, sync_directory
+from yusa.storage.files import Verified
 from yusa.storage.lexicon import Lexicon
 from yusa.storage.lock import writer_lock
 from yusa.storage.migrate import migrate
 from yusa.storage.network import refuse_network
-from yusa.storage.opening import SameDatabase, Unchanging, format_version, open_reader, refuse_missing, too_long
+from yusa.storage.opening import SameDatabase, Unchanging, format_version, open_reader, refuse_missing
 from yusa.storage.postings import TermSource
 from yusa.storage.publish import Publisher
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshots
-from yusa.storage.state import State, insert_settings, read_settings, read_state, write_state
+from yusa.storage.state import State, read_settings, read_state
 from yusa.storage.stats import Stats, read_stats
 from yusa.storage.verify import VerifyReport, verify
 from yusa.storage.view import FilterCache, View
 from yusa.storage.wal import WalLimit, checkpoint, note_checkpoint, require_own_wal, wal_bytes
 from yusa.storage.writer import Writer
 
-_OWN_FILES = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", "writer.lock", SEGMENTS}
 _MISSING_TRIES = 2
 
 
@@ -94,79 +93,12 @@ class Store:
             IndexExistsError: there is an index, or something else, at this path.
             StorageError: the directory cannot be written or lies on a network file system.
         """
-        path = Path(path)
         analyzers(settings.analyzer)
-        cls.require_free(path)
-        try:
-            make_directory(path)
-        except OSError as error:
-            raise StorageError(
-                f"{path} cannot be made ({error.strerror}). Check the path, its permissions and its disk."
-            ) from error
-        with writer_lock(path, wait=0.0), translated(path):
-            engine = writer_engine(path, create=True)
-            try:
-                with engine.begin() as connection:
-                    if inspect(connection).get_table_names():
-                        raise IndexExistsError(f"there is an index at {path} already. Open it, or give another path.")
-                    _fill(connection, settings)
-            finally:
-                engine.dispose()
-            try:
-                sync_directory(path)
-                sync_directory(path.absolute().parent)
-            except OSError as error:
-                raise StorageError(
-                    f"the index at {path} was made, but a power loss may take it again ({error.strerror}). Check the "
-                    "disk, delete the directory and create the index again."
-                ) from error
+        create_index(Path(path), settings)
         return cls.open(path, analyzers)
 
-    @classmethod
-    def require_free(cls, path: Path) -> None:
-        """Refuse a path where `create` could not make an index; nothing is made.
-
-        Raises:
-            IndexExistsError: there is an index, or something else, at this path.
-            StorageError: the directory cannot be read, lies on a network file system, or its path is too long.
-        """
-        if reason := too_long(path):
-            raise StorageError(reason)
-        refuse_network(path)
-        if cls.exists(path):
-            raise IndexExistsError(f"there is an index at {path} already. Open it, or give another path.")
-        try:
-            strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in _OWN_FILES)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if path.is_file():
-                raise IndexExistsError(
-                    f"{path} is a file. Give the path of a directory that is not there yet."
-                ) from None
-            raise StorageError(
-                f"{path} cannot be made ({error.strerror}). Check the path, its permissions and its disk."
-            ) from error
-        if strangers:
-            raise IndexExistsError(
-                f"{path} is not empty (it holds {strangers[0]!r}). Give a new or an empty directory."
-            )
-
-    @staticmethod
-    def exists(path: Path) -> bool:
-        """Whether there is an index at a path, be it readable or not; one whose creation was killed is none."""
-        try:
-            refuse_missing(path)
-            engine, _ = open_reader(path)
-            try:
-                with translated(path), engine.begin() as connection:
-                    return bool(inspect(connection).get_table_names())
-            finally:
-                engine.dispose()
-        except IndexNotFoundError:
-            return False
-        except StorageError:
-            return True
+    require_free = staticmethod(require_free)
+    exists = staticmethod(exists)
 
     @classmethod
     def open(cls, path: Path, analyzers: Callable[[str], TermSource]) -> Store:
@@ -317,8 +249,10 @@ class Store:
 
         Raises:
             IndexExistsError: the destination is there and not empty.
-            StorageError: it cannot be written.
+            StorageError: it cannot be written, or lies inside the index.
         """
+        if self.path.absolute() in Path(destination).absolute().parents:
+            raise StorageError(f"{destination} lies inside the index {self.path}. Give the backup a path outside it.")
         with translated(self.path), self._reading() as connection:
             backup(connection, Path(destination))
 
@@ -371,22 +305,3 @@ class Store:
             if self._current.encoding_id != current.encoding_id:
                 self._current = current
             return self._current
-
-
-def _fill(connection: Connection, settings: Settings) -> None:
-    t.metadata.create_all(connection, checkfirst=False)
-    insert_settings(connection, 1, settings)
-    connection.execute(
-        insert(t.state).values(
-            id=1,
-            format_version=t.FORMAT_VERSION,
-            index_id=uuid4().hex,
-            encoding_id=1,
-            sequence=0,
-            deletions_from=0,
-            next_key=1,
-            next_vector_id=0,
-            next_segment=1,
-        )
-    )
-    write_state(connection, read_state(connection), "create", {})

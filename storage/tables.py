@@ -52,6 +52,7 @@ state = Table(
     # The encoding that a reindex is making beside the current one, and the one that a rollback leads back to.
     Column("building_id", Integer),
     Column("previous_id", Integer),
+    Column("checksum", BigInteger, nullable=False, server_default=text("0")),
 )
 
 encoding = Table(

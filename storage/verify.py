@@ -62,7 +62,10 @@ def verify(
     """Check the commit that a read transaction sees, with all its encodings."""
     problems: list[str] = []
     repairable: list[str] = []
-    state = read_state(connection)
+    try:
+        state = read_state(connection)
+    except IndexFormatError as error:
+        return VerifyReport(deep, documents=0, passages=0, segments=0, problems=(str(error),), repairable=())
 
     def check(found: Iterable[str], into: list[str]) -> None:
         try:

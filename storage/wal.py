@@ -61,7 +61,7 @@ def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
 
 
 class WalLimit:
-    """Keeps the WAL at twice the size at which it is copied, plus one commit.
+    """Keeps the WAL at twice the size at which it is copied, plus one commit. VACUUM and a migration are one commit.
 
     SQLite begins the file anew only when no reader needs it, so while searches overlap without a gap it grows with
     every commit. Asked to wait, it has the searches that begin meanwhile read the database, and is done when those

@@ -36,7 +36,8 @@ def require_same_encoder(encoder: SentenceEncoder, settings: Settings, index: Pa
         raise EncoderMismatchError(
             f"the index {index} was made with {settings.encoder}; {encoder.name}, as it was asked for, differs: "
             f"{'; '.join(differences)} (the index first). "
-            f"Leave --encoder, --pooling and prompts out to use the index's own, or make a new index."
+            f"Leave --encoder, --pooling and prompts out to use the index's own, or change it with "
+            "`yusa reindex`."
         )
 
 
@@ -152,7 +153,7 @@ def _remember(mark: Path) -> None:
 class CheckedEncoder:
     """The index's encoder: loaded on first use, by one thread, and then compared with the index.
 
-    After a reindex, by whomever, it is loaded and compared anew.
+    After a reindex, by whomever, it is loaded and compared anew; an encoder object of the caller's is refused then.
     """
 
     def __init__(self, store: Store, load: Callable[[Settings], SentenceEncoder]) -> None:

@@ -353,7 +353,8 @@ class Index:
         """Encodes every document with another encoder, or cuts passages anew, while searches go on; then switches.
 
         What is encoded is committed a window at a time, and the switch is one transaction. After a kill or a `stop` the
-        same call goes on. The encoding that was current is kept for `rollback` until the next reindex, or `discard`.
+        same call goes on; where nothing is left to do it does nothing. The encoding that was current is kept for
+        `rollback` until the next reindex, or `discard`.
 
         Args:
             encoder: as for `create`; the index's own if only its options or the passages are to be others.
@@ -363,7 +364,7 @@ class Index:
 
         Raises:
             IndexLockedError: another process is writing.
-            StorageError: a reindex with other settings is under way, or the index is encoded so already.
+            StorageError: a reindex with other settings is under way.
             EncoderError: the encoder cannot be loaded.
         """
         self.refresh()
@@ -384,6 +385,8 @@ class Index:
             vector_dtype=now.vector_dtype,
             analyzer=now.analyzer,
         )
+        if now.same_encoding(settings):
+            return ReindexReport(settings.encoder, documents=0, passages=0, tokens=0, seconds=0.0, interrupted=False)
         self._encoder.offer(settings, lambda: loaded)
         with self._store.reindex(settings, wait=wait) as encoding:
             return reindex(encoding, lambda: loaded, stop=stop, progress=progress)

@@ -56,7 +56,13 @@ def create(
     settings = settings_for(
         loaded, passage_tokens=passage_tokens, overlap=overlap, vector_dtype=vector_dtype, analyzer=analyzer
     )
-    return Index(Store.create(path, settings, load_analyzer), lambda _: loaded)
+
+    def load(wanted: Settings) -> SentenceEncoder:
+        if wanted.same_encoding(settings) or not isinstance(encoder, str | Path):
+            return loaded
+        return load_encoder(wanted.encoder, **wanted.encoder_options, device=device)
+
+    return Index(Store.create(path, settings, load_analyzer), load)
 
 
 def open(
@@ -70,8 +76,9 @@ def open(
 ) -> Index:
     """Opens the index in the directory `path`.
 
-    The encoder is loaded when it is first needed; without `encoder` it is the one the index was made with. An encoder
-    object is compared with the index at once, a name when it is loaded.
+    The encoder is loaded when it is first needed; without `encoder` it is the one the index was made with, and after a
+    reindex by another process the new one. An encoder object is compared with the index at once, a name when it is
+    loaded.
 
     Raises:
         IndexNotFoundError: there is no index at `path`.

@@ -89,6 +89,8 @@ def index(
     from yusa.indexer import Report
     from yusa.service.cli.interrupt import stop_on_interrupt
 
+    if "" in sources:
+        raise UsageError("a source is empty, as of a variable that is not set; for this folder give .")
     if "-" in sources and len(sources) > 1:
         raise UsageError(
             "- stands for standard input and cannot be mixed with other sources; index them one after the other"
@@ -181,8 +183,8 @@ def _require_same(index: Index, asked: dict[str, Any]) -> None:
     ]
     if differing:
         raise StorageError(
-            f"{index.path} was made with {' and '.join(differing)}, and keeps it; leave the option out, "
-            f"or make another index with -i"
+            f"{index.path} was made with {' and '.join(differing)}; leave the option out, or make another index with "
+            "-i. `yusa reindex` cuts passages anew."
         )
     from yusa.service.cli.opening import load_encoder
 

@@ -12,7 +12,18 @@ import click
 from yusa.service.cli.group import VERBOSE
 
 F = TypeVar("F", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
+
+
+class _Path(click.Path):
+    """A path that is not empty: that would be the current folder, where a variable was not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty, as of a variable that is not set; for this folder give .", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 
 
 def _versions(ctx: click.Context, _: click.Parameter, asked: bool) -> None:

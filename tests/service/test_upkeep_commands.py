@@ -57,7 +57,7 @@ def test_reindex_wants_one_thing(home: Path) -> None:
         result = run("reindex", *arguments)
         assert (result.exit_code, "or --rollback, or --discard" in result.stderr) == (2, True)
     result = run("reindex", "--encoder", "first")
-    assert (result.exit_code, "in just this way already" in result.stderr) == (1, True)
+    assert (result.exit_code, "with first now; 0 documents" in result.stdout) == (0, True)
 
 
 def test_passages_are_cut_anew(home: Path) -> None:
@@ -83,6 +83,8 @@ def test_an_unfinished_reindex_is_shown(home: Path) -> None:
 
 
 def test_restore(home: Path) -> None:
+    result = run("backup", "yusa-index/saved")
+    assert (result.exit_code, "lies inside the index" in result.stderr) == (1, True)
     assert run("backup", "saved").exit_code == 0
     assert run("delete", "d1").exit_code == 0
     result = run("restore", "saved")
@@ -98,3 +100,9 @@ def test_restore(home: Path) -> None:
     assert run("search", "바다 1", "-i", "elsewhere").exit_code == 0
     result = run("restore", "nowhere", "-i", "new")
     assert (result.exit_code, "no backup at nowhere" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("arguments", [("index", ""), ("stats", "-i", ""), ("backup", ""), ("restore", "")])
+def test_an_empty_path_is_not_this_folder(home: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, "a variable that is not set" in result.stderr) == (2, True)

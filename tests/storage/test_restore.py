@@ -258,3 +258,22 @@ def test_a_source_with_the_log_of_another_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IndexFormatError, match="belongs to another database"):
         restore(tmp_path / "copy", tmp_path / "index", replace=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "index"]
+
+
+def test_what_could_not_be_written_is_not_said_of_the_backup(
+    tmp_path: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr("yusa.storage.restore.copy_database", full)
+    with pytest.raises(StorageError, match=r"restoring .*saved to .*index failed .*full"):
+        restore(saved, tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+
+
+def test_a_path_that_is_too_long_is_said_so(tmp_path: Path, saved: Path) -> None:
+    with pytest.raises(StorageError, match="Give a shorter one"):
+        restore(saved, tmp_path / ("가" * 100))

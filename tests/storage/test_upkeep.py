@@ -17,6 +17,7 @@ from storing import check_against, create_store, filled, make_entries, make_entr
 
 from yusa.errors import IndexExistsError, IndexFormatError, StorageError
 from yusa.storage import Entry, backup, database, network
+from yusa.storage.checksums import renew_state_checksum
 
 _SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -142,6 +143,7 @@ def test_deep_verification_finds(tmp_path: Path, small_tail: int, statement: str
     connection.execute("PRAGMA foreign_keys=OFF")
     connection.execute("INSERT INTO field VALUES (2, 'yusa.label')")
     connection.execute(statement)
+    renew_state_checksum(connection)
     connection.commit()
     connection.close()
     report = store.verify(deep=True)

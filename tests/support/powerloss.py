@@ -22,10 +22,10 @@ from replay import Disk, Loss, digest, store
 from storing import check_against, create_store, make_entries, make_entry, make_settings, open_store
 
 from yusa.errors import IndexNotFoundError
-from yusa.storage import Entry, Store, database, files, publish, wal
+from yusa.storage import Entry, Store, creation, database, files, publish, wal
 from yusa.storage import backup as backups
 from yusa.storage import migrate as migrations
-from yusa.storage import store as stores
+from yusa.storage import restore as restores
 
 FIXTURE = Path(__file__).parents[1] / "storage" / "fixtures" / "format-1.zip"
 INDEX = Path("new", "folder", "index")
@@ -119,7 +119,7 @@ def weaken(what: str) -> None:
     elif what == "segments":
         _PATCH.setattr(files, "sync_file", nothing)
     elif what == "names":
-        for module in (files, stores, backups, migrations):
+        for module in (files, creation, backups, migrations, restores):
             _PATCH.setattr(module, "sync_directory", nothing)
     elif what:
         raise ValueError(what)

@@ -26,7 +26,7 @@ def upgrade() -> None:
     for column in ("reached", "live", "live_sum"):
         op.add_column("encoding", sa.Column(column, sa.BigInteger, nullable=False, server_default=sa.text("0")))
     op.add_column("deletion", sa.Column("encoding_id", sa.Integer, nullable=False, server_default=sa.text("1")))
-    for table in ("encoding", "document", "passage"):
+    for table in ("state", "encoding", "document", "passage"):
         op.add_column(table, sa.Column("checksum", sa.BigInteger, nullable=False, server_default=sa.text("0")))
     connection = op.get_bind()
     connection.execute(
@@ -34,6 +34,14 @@ def upgrade() -> None:
             "UPDATE encoding SET live = (SELECT count(*) FROM passage WHERE encoding_id = encoding.id), "
             "live_sum = (SELECT coalesce(sum(vector_id), 0) FROM passage WHERE encoding_id = encoding.id)"
         )
+    )
+    _fill(
+        connection,
+        "state",
+        "id",
+        "SELECT id, index_id, encoding_id, sequence, deletions_from, next_key, next_vector_id, next_segment, "
+        "building_id, previous_id, checkpointed FROM state",
+        _state,
     )
     _fill(connection, "encoding", "id", "SELECT id, settings, probe_vectors FROM encoding", _encoding)
     _fill(
@@ -62,6 +70,10 @@ def _fill(connection: sa.Connection, table: str, key: str, columns: str, checksu
             [{"key": row[0], "checksum": checksum(row)} for row in rows],
         )
         after = rows[-1][0]
+
+
+def _state(row: sa.Row[Any]) -> int:
+    return zlib.crc32("\0".join(map(str, tuple(row)[1:])).encode())
 
 
 def _encoding(row: sa.Row[Any]) -> int:

@@ -82,8 +82,11 @@ class WalLimit:
         # It may have been emptied since.
         self._next = min(self._next, size + WAL_BYTES)
         if size > self._next:
-            checkpoint(connection, wait=_WAIT if size > 2 * WAL_BYTES else 0.0)
-            self._next = wal_bytes(self._directory) + WAL_BYTES
+            long = size > 2 * WAL_BYTES
+            checkpoint(connection, wait=_WAIT if long else 0.0)
+            left = wal_bytes(self._directory)
+            # What could not be emptied without waiting is waited for at twice the size, and not later.
+            self._next = left + WAL_BYTES if long or left <= WAL_BYTES else 2 * WAL_BYTES
 
 
 def require_own_wal(file: Path, connection: sqlite3.Connection) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 # Longer than a search takes.
 _WAIT: Final = 1.0
+_TURN: Final = 0.1
 _KNOWN: Final = "yusa.checkpointed"
 
 
@@ -48,12 +50,17 @@ def checkpoint(connection: Connection, *, wait: float = 0.0) -> None:
     A failure (a full disk) is only logged: what is committed is safe in the WAL.
     """
     raw = driver_connection(connection)
+    end = time.monotonic() + wait
     try:
-        raw.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
-        ((busy, frames, copied),) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        # Both are -1 where another connection was copying.
-        if not busy or frames == copied >= 0:
-            note_checkpoint(connection)
+        while True:
+            # In short turns: one long wait was seen to miss that the reader it waited for had gone.
+            raw.execute(f"PRAGMA busy_timeout={int(min(wait, _TURN) * 1000)}")
+            ((busy, frames, copied),) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # Both are -1 where another connection was copying.
+            if not busy or frames == copied >= 0:
+                note_checkpoint(connection)
+            if not busy or time.monotonic() >= end:
+                return
     except sqlite3.OperationalError as error:
         _log.warning("the WAL was not copied into the database: %s", error)
     finally:

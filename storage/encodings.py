@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -83,12 +84,13 @@ class NewEncoding:
         with self._connection.begin():
             state = read_state(self._connection)
             first = vector_id = state.next_vector_id
+            rows: list[tuple[Any, ...]] = []
             for one in documents:
-                made = passage_rows(vector_id, one.document.key, self._id, one.passages, vectors)
-                if made:
-                    statement = str(insert(t.passage).compile(dialect=self._connection.dialect))
-                    self._connection.exec_driver_sql(statement, made)
-                vector_id += len(made)
+                rows += passage_rows(vector_id, one.document.key, self._id, one.passages, vectors)
+                vector_id = first + len(rows)
+            if rows:
+                statement = str(insert(t.passage).compile(dialect=self._connection.dialect))
+                self._connection.exec_driver_sql(statement, rows)
             if texts:
                 block = build(range(first, vector_id), texts, self._source)
                 add_block(self._connection, self._id, block, first, vector_id - 1)

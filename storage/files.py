@@ -71,6 +71,14 @@ def write_file(path: Path, produce: Callable[[Sink], None]) -> FileSum:
     return FileSum(size, digest.hexdigest())
 
 
+def file_bytes(path: Path) -> int:
+    """A file's size; 0 if it is not there or cannot be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def sync_file(descriptor: int) -> None:
     """Make an open file's content durable."""
     os.fsync(descriptor)

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from yusa.errors import IndexFormatError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.database import DATABASE, error_code, reader_engine, translated
+from yusa.storage.wal import wal_bytes
 
 # SQLite's 512 on every POSIX system, less what it appends for its own files.
 _LONGEST_PATH: Final = 504
@@ -28,7 +29,7 @@ class Unchanging:
 
     def check(self) -> None:
         """Raise StorageError if the database is another than it was."""
-        if _has_wal(self._path) or self._now() != self._mark:
+        if wal_bytes(self._path) or self._now() != self._mark:
             raise StorageError(
                 f"{self._path} was changed while it was open from a directory that may not be written. Open it again."
             )
@@ -103,7 +104,7 @@ def open_reader(path: Path) -> tuple[Engine, Unchanging | None]:
             # Only the making of the file is journaled, before it gets its WAL: `create` takes it back.
             raise IndexNotFoundError(_unfinished(path)) from error
         unlockable = error_code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
-        if not unlockable or os.access(path, os.W_OK) or _has_wal(path):
+        if not unlockable or os.access(path, os.W_OK) or wal_bytes(path):
             with translated(path):
                 raise
         return reader_engine(path, immutable=True), Unchanging(path)
@@ -112,11 +113,6 @@ def open_reader(path: Path) -> tuple[Engine, Unchanging | None]:
 
 def _unfinished(path: Path) -> str:
     return f"there is no index at {path}: its creation did not finish. Create it again."
-
-
-def _has_wal(path: Path) -> bool:
-    wal = path / f"{DATABASE}-wal"
-    return wal.exists() and wal.stat().st_size > 0
 
 
 def format_version(path: Path, connection: Connection) -> int:

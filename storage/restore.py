@@ -12,7 +12,7 @@ from yusa.errors import IndexExistsError, IndexFormatError, IndexNotFoundError, 
 from yusa.storage import tables as t
 from yusa.storage.backup import copy_database
 from yusa.storage.database import DATABASE, database_error, error_code
-from yusa.storage.files import exchange, sync_directory
+from yusa.storage.files import exchange, file_bytes, sync_directory
 from yusa.storage.lock import writer_lock
 from yusa.storage.network import refuse_network
 from yusa.storage.opening import too_long
@@ -117,8 +117,7 @@ def _opened(file: Path) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
     except sqlite3.OperationalError as error:
         connection.close()
-        wal = file.with_name(f"{file.name}-wal")
-        alone = not wal.exists() or wal.stat().st_size == 0
+        alone = file_bytes(file.with_name(f"{file.name}-wal")) == 0
         if not alone or error_code(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             raise
         # Where nothing can be made beside it; a file that nobody writes needs no locks.

@@ -16,6 +16,7 @@ from yusa.storage import tables as t
 from yusa.storage.database import DATABASE
 from yusa.storage.settings import Settings
 from yusa.storage.state import Segment, State, reach, read_segments, read_settings, read_state
+from yusa.storage.wal import wal_bytes
 
 # A row of `passage` without its vector, and its place in two indexes.
 _ROW_BYTES: Final = 40
@@ -72,12 +73,12 @@ def read_stats(directory: Path, connection: Connection) -> Stats:
         int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
         for name in ("page_size", "page_count", "freelist_count")
     )
-    wal_bytes = _size(directory / f"{DATABASE}-wal")
+    wal = wal_bytes(directory)
     others = {number: read_segments(connection, number) for number in state.encodings if number != state.encoding_id}
     every = [*segments, *chain.from_iterable(others.values())]
     segment_bytes = _files_bytes(every)
     # What a killed writer left is among them: its name begins with a dot, which means nothing to `glob`.
-    on_disk = sum(_size(path) for path in (directory / files.SEGMENTS).glob("*"))
+    on_disk = sum(files.file_bytes(path) for path in (directory / files.SEGMENTS).glob("*"))
     dead = sum(segment.dead for segment in segments)
     dead_bytes = sum(segment.dead * _files_bytes([segment]) // max(1, segment.count) for segment in every)
     packed = _loose(connection, page_size) if free > VACUUM_SHARE * pages else 0
@@ -96,11 +97,11 @@ def read_stats(directory: Path, connection: Connection) -> Stats:
             ).scalar_one()
         ),
         deleted=dead,
-        database_bytes=_size(directory / DATABASE) + wal_bytes,
+        database_bytes=files.file_bytes(directory / DATABASE) + wal,
         segment_bytes=segment_bytes,
         live_bytes=(pages - free) * page_size - packed + segment_bytes - dead_bytes,
         dead_bytes=dead_bytes,
-        reclaimable_bytes=dead_bytes + free * page_size + packed + wal_bytes + max(0, on_disk - segment_bytes),
+        reclaimable_bytes=dead_bytes + free * page_size + packed + wal + max(0, on_disk - segment_bytes),
         unfinished_encoder=_encoder(connection, state.building_id),
         unfinished_documents=_unfinished(connection, state),
         previous_encoder=None if state.previous_id == state.building_id else _encoder(connection, state.previous_id),
@@ -149,11 +150,4 @@ def _loose(connection: Connection, page_size: int) -> int:
     try:
         return int(connection.exec_driver_sql(statement, (page_size,)).scalar_one()) // page_size * page_size
     except DBAPIError:
-        return 0
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
         return 0

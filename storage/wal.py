@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from yusa.errors import IndexFormatError
 from yusa.storage.database import BUSY_SECONDS, DATABASE, WAL_BYTES, driver_connection
+from yusa.storage.files import file_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ _KNOWN: Final = "yusa.checkpointed"
 
 def wal_bytes(directory: Path) -> int:
     """Size of an index's WAL; 0 if there is none."""
-    return _size(_log_of(directory / DATABASE))
+    return file_bytes(_log_of(directory / DATABASE))
 
 
 def known_checkpoint(connection: Connection) -> int:
@@ -103,7 +104,7 @@ def require_own_wal(file: Path, connection: sqlite3.Connection) -> None:
         IndexFormatError: it does; what to do is said.
     """
     log = _log_of(file)
-    if not _size(log):
+    if not file_bytes(log):
         return
     ((index_id, checkpointed),) = connection.execute("SELECT index_id, checkpointed FROM state").fetchall()
 
@@ -122,13 +123,6 @@ def require_own_wal(file: Path, connection: sqlite3.Connection) -> None:
 
 def _log_of(file: Path) -> Path:
     return file.with_name(f"{file.name}-wal")
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
 
 
 def _alone(file: Path, *, whole: bool) -> tuple[str, int] | None:

@@ -1,4 +1,7 @@
-"""Weights from a checkpoint directory, under yusa's own tensor names, whatever file layout and dtype they have."""
+"""Weights from a checkpoint directory, under yusa's own tensor names, whatever file layout and dtype they have.
+
+torch is imported only to convert a pickled checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import numpy as np
+from numpy.typing import NDArray
 
 from yusa.encoder.architecture import Architecture, read_architecture
 from yusa.encoder.cache import build_once, cache_dir, file_key, remembered
 from yusa.encoder.heads import head_tensors
+from yusa.encoder.tensor_file import DTYPES, TensorFile
 from yusa.errors import EncoderError
 
 _ANCHOR = "embeddings.word_embeddings.weight"
@@ -24,7 +27,7 @@ WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_mo
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A body's tensors, and a head's where it was asked for, in their stored dtype (memory-mapped where possible).
+    """A body's tensors, and a head's where it was asked for, mapped from their file in the dtype stored there.
 
     Attributes:
         body_digest: SHA-256 over name, shape and float32 values of every tensor of the body but the pooler's.
@@ -32,7 +35,7 @@ class Checkpoint:
     """
 
     architecture: Architecture
-    tensors: Mapping[str, torch.Tensor]
+    tensors: Mapping[str, NDArray[Any]]
     body_digest: str
     pooler_digest: str
 
@@ -74,7 +77,7 @@ def load_checkpoint(directory: Path, *, labels: int | None = None) -> Checkpoint
     files = _weight_files(directory, architecture, labels)
     try:
         tensors = _select(files, architecture, labels, str(directory))
-    except (SafetensorError, OSError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EncoderError(f"the weights of {directory} are damaged: {error}. Fetch or save them again.") from error
     digests = remembered("weights", files, lambda: _digests(tensors))
     return Checkpoint(architecture, tensors, digests["body"], digests["pooler"])
@@ -101,6 +104,9 @@ def _weight_files(directory: Path, architecture: Architecture, labels: int | Non
 
 def _convert(pickled: Path, architecture: Architecture, labels: int | None, target: Path) -> None:
     """Write what yusa needs of a pickled checkpoint as safetensors; only tensors are unpickled, never code."""
+    import torch
+    from safetensors.torch import save_file
+
     try:
         try:
             stored = torch.load(pickled, map_location="cpu", weights_only=True, mmap=True)
@@ -162,28 +168,31 @@ def _choose(
     return {name: (modern[key], shape) for name, (key, shape) in wanted.items()}
 
 
-def _select(files: list[Path], architecture: Architecture, labels: int | None, where: str) -> dict[str, torch.Tensor]:
-    opened = {file: safe_open(file, framework="pt") for file in files}
-    holder = {key: handle for handle in opened.values() for key in handle.keys()}  # type: ignore[no-untyped-call]  # noqa: SIM118
-    tensors: dict[str, torch.Tensor] = {}
+def _select(files: list[Path], architecture: Architecture, labels: int | None, where: str) -> dict[str, NDArray[Any]]:
+    opened = [TensorFile(file) for file in files]
+    holder = {key: one for one in opened for key in one}
+    tensors: dict[str, NDArray[Any]] = {}
     for name, (key, shape) in _choose(holder, architecture, labels, where).items():
-        tensor: torch.Tensor = holder[key].get_tensor(key)  # type: ignore[no-untyped-call]
-        if tuple(tensor.shape) != shape:
+        stored = holder[key]
+        if stored.shape(key) != shape:
             raise EncoderError(
-                f"{key} of {where} has shape {tuple(tensor.shape)}, but config.json says {shape}. "
+                f"{key} of {where} has shape {stored.shape(key)}, but config.json says {shape}. "
                 "The files do not belong together."
             )
-        if not tensor.is_floating_point():
-            raise EncoderError(f"{key} of {where} holds {tensor.dtype}; yusa reads floating point checkpoints only.")
-        tensors[name] = tensor
+        if stored.dtype(key) not in DTYPES:
+            raise EncoderError(
+                f"{key} of {where} holds {stored.dtype(key)}; yusa reads floating point checkpoints only "
+                f"({', '.join(DTYPES)})."
+            )
+        tensors[name] = stored[key]
     return tensors
 
 
-def _digests(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+def _digests(tensors: Mapping[str, NDArray[Any]]) -> dict[str, str]:
     body, pooler = hashlib.sha256(), hashlib.sha256()
     for name in sorted(name for name in tensors if not name.startswith("head.")):
         digest = pooler if name.startswith("pooler.") else body
-        tensor = tensors[name].to(torch.float32).contiguous()
+        tensor = np.ascontiguousarray(tensors[name], dtype="<f4")
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().data.cast("B"))
+        digest.update(tensor.data.cast("B"))
     return {"body": body.hexdigest(), "pooler": pooler.hexdigest() if "pooler.weight" in tensors else ""}

@@ -17,12 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yusa.encoder.architecture import Architecture
-from yusa.encoder.base import Pooling
+from yusa.encoder.base import Done, Pooling
 from yusa.encoder.ragged import TokenIds
 
 Floats = NDArray[np.float32]
-Done = Callable[[NDArray[np.int64], int], None]
-"""Called with the rows finished and their tokens."""
 
 _TOKENS = 1024
 """Tokens per pass; bounds the memory of the widest product."""
@@ -82,7 +80,8 @@ def _gelu_tanh(x: Floats) -> Floats:
 def _silu(x: Floats) -> Floats:
     # e^-x overflows to infinity for x below -88, where x / infinity is the right limit.
     with np.errstate(over="ignore"):
-        return x / (1 + np.exp(-x))
+        divisor: Floats = 1 + np.exp(-x)
+    return x / divisor
 
 
 _ACTIVATE: dict[str, Callable[[Floats], Floats]] = {
@@ -181,10 +180,14 @@ class ArrayNetwork:
         self._projection = linear("embeddings.projection") if architecture.embedding != architecture.hidden else None
         self._layers = [
             _Layer(
-                *(linear(f"layers.{index}.{part}") for part in ("query", "key", "value", "attention_output")),
-                norm(f"layers.{index}.attention_norm"),
-                *(linear(f"layers.{index}.{part}") for part in ("intermediate", "output")),
-                norm(f"layers.{index}.output_norm"),
+                query=linear(f"layers.{index}.query"),
+                key=linear(f"layers.{index}.key"),
+                value=linear(f"layers.{index}.value"),
+                attention_output=linear(f"layers.{index}.attention_output"),
+                attention_norm=norm(f"layers.{index}.attention_norm"),
+                intermediate=linear(f"layers.{index}.intermediate"),
+                output=linear(f"layers.{index}.output"),
+                output_norm=norm(f"layers.{index}.output_norm"),
             )
             for index in range(architecture.layers)
         ]
@@ -229,13 +232,15 @@ class ArrayNetwork:
         if pooling == "mean":
             states = self._states(ids, first_only=False)
             sums: Floats = np.add.reduceat(states, ids.offsets[:-1], axis=0)
-            return sums / ids.lengths[:, None].astype(np.float32)
+            sums /= ids.lengths[:, None].astype(np.float32)
+            return sums
         vectors = self._states(ids, first_only=True)
         if pooling == "cls":
             return vectors
         if self._pooler is None:
             raise ValueError("these tensors have no pooler")
-        return np.tanh(self._pooler(vectors))
+        pooled: Floats = np.tanh(self._pooler(vectors))
+        return pooled
 
     def _states(self, ids: TokenIds, *, first_only: bool) -> Floats:
         """The last hidden state, (tokens, hidden), or of the first token of each text alone, (texts, hidden).

@@ -13,6 +13,8 @@ Pooling = Literal["mean", "cls", "pooler"]
 _SHOWN = 40
 EncodeProgress = Callable[[int, int], None]
 """Called with (texts, tokens) finished since the last call."""
+Done = Callable[[NDArray[np.int64], int], None]
+"""Called by a network with the rows it finished and their tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -29,7 +29,7 @@ class Batching:
         self._device = device
 
     def run(
-        self, lengths: Sequence[int], step: Callable[[NDArray[np.int64]], T]
+        self, lengths: NDArray[np.int64], step: Callable[[NDArray[np.int64]], T]
     ) -> Iterator[tuple[NDArray[np.int64], int, T]]:
         """Run `step` over the rows of texts of these lengths; yields (rows, tokens, result) of each batch.
 
@@ -39,9 +39,8 @@ class Batching:
         Raises:
             EncoderError: there is no memory for one text.
         """
-        sizes = np.array(lengths, dtype=np.int64)
-        order = np.argsort(-sizes, kind="stable")
-        ends = np.concatenate([[0], np.cumsum(sizes[order])])
+        order = np.argsort(-lengths, kind="stable")
+        ends = np.concatenate([[0], np.cumsum(lengths[order])])
         start = 0
         while start < len(order):
             stop = int(np.searchsorted(ends, ends[start] + self.tokens, side="right")) - 1

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from yusa.encoder.batching import Batching
+from yusa.encoder.body import Body
 from yusa.encoder.checkpoint import load_checkpoint, read_json
-from yusa.encoder.device import DTYPES, device_of, dtype_of, provenance_of
-from yusa.encoder.heads import Head, Meaning, read_head
+from yusa.encoder.device import device_of, dtype_of, provenance_of
+from yusa.encoder.head import Head
+from yusa.encoder.heads import Meaning, read_head
 from yusa.encoder.names import locate
 from yusa.encoder.network import Network
 from yusa.encoder.packaged import PACKAGED
+from yusa.encoder.ragged import TokenIds
 from yusa.encoder.recipe import Recipe, read_recipe
 from yusa.encoder.tokenizing import Tokenizer, load_tokenizer
 from yusa.errors import EncoderError, EncoderNotFoundError
@@ -45,21 +47,21 @@ class CrossEncoder:
         *,
         meaning: Meaning,
         max_length: int,
+        device: str,
         dtype: str,
         revision: str,
     ) -> None:
         self.name = name
         self.max_length = max_length
-        self.device = str(network.device)
+        self.device = device
         self.dtype = dtype
-        self.provenance = provenance_of(name, revision, network.device, dtype)
+        self.provenance = provenance_of(name, revision, device, dtype)
         architecture, highest = network.architecture, tokenizer.pair_frame.highest_type
         self._typed = architecture.family in _TYPED and 0 < highest < architecture.token_types
         self._meaning = meaning
         self._network = network
         self._head = head
         self._tokenizer = tokenizer
-        self._batching = Batching(network.device)
 
     @classmethod
     def load(
@@ -104,14 +106,15 @@ class CrossEncoder:
             )
         length = _max_length(max_length, recipe, tokenizer, architecture.positions, str(name))
         placed = device_of(device)
-        dtype = dtype_of(dtype, placed)
+        dtype = dtype_of(dtype, str(placed))
         return cls(
             str(name),
-            Network(architecture, checkpoint.tensors, device=placed, dtype=DTYPES[dtype]),
+            Network(Body(architecture, checkpoint.tensors, device=placed, dtype=getattr(torch, dtype))),
             Head(architecture, checkpoint.tensors, device=placed),
             tokenizer,
             meaning=described.meaning,
             max_length=length,
+            device=str(placed),
             dtype=dtype,
             revision=location.revision,
         )
@@ -135,18 +138,9 @@ class CrossEncoder:
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of str, not one str: write [text]")
         pairs = list(self._tokenizer.pairs(query, texts, self.max_length))
-        logits = np.empty((len(pairs), self._head.labels), dtype=np.float32)
-
-        def judge(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            types = [pairs[row][1] for row in rows] if self._typed else None
-            batch = self._network.pack([pairs[row][0] for row in rows], types)
-            judged: NDArray[np.float32] = (
-                self._head.logits(self._network.pooled(batch, "cls", normalize=False)).cpu().numpy()
-            )
-            return judged
-
-        for rows, _, part in self._batching.run([len(ids) for ids, _ in pairs], judge):
-            logits[rows] = part
+        types = np.concatenate([types for _, types in pairs]) if self._typed and pairs else None
+        first = self._network.vectors(TokenIds.of([ids for ids, _ in pairs]), "cls", normalize=False, types=types)
+        logits: NDArray[np.float32] = self._head.logits(torch.from_numpy(first).to(self.device)).cpu().numpy()
         return logits
 
 

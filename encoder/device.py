@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-
-import torch
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yusa.errors import EncoderError
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def asked_device(name: str | None) -> str | None:
+    """The device named, else YUSA_DEVICE; None where the choice is yusa's."""
+    return name or os.environ.get("YUSA_DEVICE") or None
 
 
 def device_of(name: str | None) -> torch.device:
@@ -18,7 +27,9 @@ def device_of(name: str | None) -> torch.device:
     Raises:
         EncoderError: it cannot be used.
     """
-    name = name or os.environ.get("YUSA_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    import torch
+
+    name = asked_device(name) or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -30,26 +41,38 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
-def dtype_of(name: str | None, device: torch.device) -> str:
-    """The dtype named, a key of DTYPES, else float32 on a CPU and float16 elsewhere.
+def may_have_cuda() -> bool:
+    """Whether torch must be imported to know that there is no CUDA device."""
+    if sys.platform == "darwin" or importlib.metadata.version("torch").endswith("+cpu"):
+        return False
+    # The driver's device files; /dev/dxg is that of Windows Subsystem for Linux.
+    return sys.platform != "linux" or any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg"))
+
+
+def dtype_of(name: str | None, device: str) -> str:
+    """The dtype named, one of DTYPES, else float32 on a CPU and float16 elsewhere.
 
     Raises:
         EncoderError: there is no such dtype.
     """
-    name = name or ("float32" if device.type == "cpu" else "float16")
+    name = name or ("float32" if device.startswith("cpu") else "float16")
     if name not in DTYPES:
         raise EncoderError(f"there is no dtype {name!r} for encoders. Choose one of {', '.join(DTYPES)}.")
     return name
 
 
-def provenance_of(name: str, revision: str, device: torch.device, dtype: str) -> dict[str, str]:
+def provenance_of(name: str, revision: str, device: str, dtype: str) -> dict[str, str]:
     """What computed a result: shown, never compared."""
-    card = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    card = ""
+    if device.startswith("cuda"):
+        import torch
+
+        card = f" ({torch.cuda.get_device_name(device)})"
     return {
         "name": name,
         "revision": revision,
         "device": f"{device}{card}",
         "dtype": dtype,
-        "torch": torch.__version__,
+        "torch": importlib.metadata.version("torch"),
         "tokenizers": importlib.metadata.version("tokenizers"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yusa.encoder.base import EncodeProgress, Fingerprint, Pooling
-from yusa.encoder.batching import Batching
 from yusa.encoder.checkpoint import Checkpoint, load_checkpoint
-from yusa.encoder.device import DTYPES, device_of, dtype_of, provenance_of
+from yusa.encoder.device import provenance_of
+from yusa.encoder.forward import Forward
 from yusa.encoder.names import locate
-from yusa.encoder.network import Network
+from yusa.encoder.ragged import TokenIds
 from yusa.encoder.recipe import Recipe, read_recipe
 from yusa.encoder.tokenizing import Tokenizer, load_tokenizer
 from yusa.errors import EncoderError
@@ -53,18 +54,10 @@ class Encoder:
         name: what it was loaded by.
         max_length: in tokens, special tokens included; longer texts are truncated.
         query_prompt, document_prompt: put in front of each query or document.
-        provenance: shown, never compared.
     """
 
     def __init__(
-        self,
-        name: str,
-        network: Network,
-        tokenizer: Tokenizer,
-        *,
-        fingerprint: Fingerprint,
-        dtype: str,
-        revision: str,
+        self, name: str, forward: Forward, tokenizer: Tokenizer, *, fingerprint: Fingerprint, revision: str
     ) -> None:
         self.name = name
         self.fingerprint = fingerprint
@@ -73,14 +66,31 @@ class Encoder:
         self.document_prompt = fingerprint.document_prompt
         self.normalize = fingerprint.normalize
         self.pooling = cast(Pooling, fingerprint.pooling)
-        self.dimension = network.architecture.hidden
-        self.device = str(network.device)
-        self.dtype = dtype
-        self.provenance = provenance_of(name, revision, network.device, dtype)
+        self.dimension = forward.architecture.hidden
         self.document_budget = self.max_length - tokenizer.specials - tokenizer.count(self.document_prompt)
-        self._network = network
+        self._revision = revision
+        self._forward = forward
         self._tokenizer = tokenizer
-        self._batching = Batching(network.device)
+
+    @property
+    def device(self) -> str:
+        """Where documents are encoded; a few short texts may be on the CPU all the same."""
+        return self._forward.device
+
+    @property
+    def dtype(self) -> str:
+        """What documents are encoded in."""
+        return self._forward.dtype
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Shown, never compared."""
+        return provenance_of(self.name, self._revision, self.device, self.dtype)
+
+    @property
+    def runtime(self) -> dict[str, str]:
+        """What encodes a few texts at this moment, for remembering that it was checked."""
+        return {"forward": self._forward.runtime, "tokenizers": importlib.metadata.version("tokenizers")}
 
     @classmethod
     def load(
@@ -107,8 +117,6 @@ class Encoder:
         """
         location = locate(name)
         recipe = read_recipe(location.directory)
-        placed = device_of(device)
-        dtype = dtype_of(dtype, placed)
         checkpoint = load_checkpoint(recipe.body)
         tokenizer = load_tokenizer(recipe.body, lowercase=recipe.lowercase)
         architecture = checkpoint.architecture
@@ -128,8 +136,8 @@ class Encoder:
             max_length=_max_length(max_length, recipe, tokenizer, architecture.positions, str(name)),
             normalize=recipe.normalize if normalize is None else normalize,
         )
-        network = Network(architecture, checkpoint.tensors, device=placed, dtype=DTYPES[dtype])
-        encoder = cls(str(name), network, tokenizer, fingerprint=fingerprint, dtype=dtype, revision=location.revision)
+        forward = Forward(checkpoint, chosen, normalize=fingerprint.normalize, device=device, dtype=dtype)
+        encoder = cls(str(name), forward, tokenizer, fingerprint=fingerprint, revision=location.revision)
         longest = max(tokenizer.count(query_prompt), tokenizer.count(document_prompt))
         if encoder.max_length - tokenizer.specials - longest < 1:
             raise EncoderError(
@@ -153,17 +161,11 @@ class Encoder:
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         """Word-level vectors of each text, without prompt, truncated to max_length."""
         described = list(self._tokenizer.tokens(_sequence(texts), self.max_length))
-        found: dict[int, NDArray[np.float32]] = {}
-
-        def split(rows: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-            batch = self._network.pack([described[row][0] for row in rows])
-            hidden = self._network.hidden(batch).float().cpu().numpy()
-            lengths = [length for count, length in batch.runs for _ in range(count)]
-            return [part.copy() for part in np.split(hidden, np.cumsum(lengths)[:-1])]
-
-        for rows, _, parts in self._batching.run([len(ids) for ids, _, _ in described], split):
-            found.update(zip(rows.tolist(), parts, strict=True))
-        return [TokenVectors(tokens, offsets, found[row]) for row, (_, tokens, offsets) in enumerate(described)]
+        states = self._forward.hidden(TokenIds.of([ids for ids, _, _ in described]))
+        return [
+            TokenVectors(tokens, offsets, vectors)
+            for (_, tokens, offsets), vectors in zip(described, states, strict=True)
+        ]
 
     def features(self, texts: Sequence[str], *, max_length: int | None = None) -> Features:
         """Ids of each text with special tokens, truncated and padded to `max_length` (default: the encoder's).
@@ -172,7 +174,7 @@ class Encoder:
             EncoderError: `max_length` has no room for the special tokens or is more than the model has positions.
         """
         length = self.max_length if max_length is None else max_length
-        positions = self._network.architecture.positions
+        positions = self._forward.architecture.positions
         if not self._tokenizer.specials <= length <= positions:
             raise EncoderError(
                 f"max_length {length} is out of range for {self.name}: give {self._tokenizer.specials} to {positions}."
@@ -192,19 +194,13 @@ class Encoder:
         first: dict[str, int] = {}
         rows_of = np.array([first.setdefault(text, len(first)) for text in _sequence(texts)], dtype=np.int64)
         copies = np.bincount(rows_of, minlength=len(first))
-        ids = self._tokenizer.ids([prompt + text for text in first], self.max_length)
-        vectors = np.empty((len(first), self.dimension), dtype=np.float32)
+        ids = TokenIds.of(self._tokenizer.ids([prompt + text for text in first], self.max_length))
 
-        def pool(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            batch = self._network.pack([ids[row] for row in rows])
-            pooled = self._network.pooled(batch, self.pooling, normalize=self.normalize)
-            return cast("NDArray[np.float32]", pooled.cpu().numpy())
-
-        for rows, tokens, part in self._batching.run([len(text) for text in ids], pool):
-            vectors[rows] = part
+        def done(rows: NDArray[np.int64], tokens: int) -> None:
             if progress is not None:
                 progress(int(copies[rows].sum()), tokens)
-        return vectors[rows_of]
+
+        return self._forward.vectors(ids, done)[rows_of]
 
 
 def _sequence(texts: Sequence[str]) -> Sequence[str]:

@@ -6,13 +6,9 @@ transformers' ForSequenceClassification classes do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from yusa.encoder.architecture import Architecture
 from yusa.errors import EncoderError
@@ -26,16 +22,16 @@ _MEANINGS: dict[str, Meaning] = {"Identity": "logit", "Sigmoid": "sigmoid"}
 class _Layout:
     dense: str
     out: str
-    activate: Callable[[Tensor], Tensor]
+    activation: str
 
 
-_ROBERTA = _Layout("classifier.dense", "classifier.out_proj", torch.tanh)
-_LAYOUTS = {
-    "bert": _Layout("pooler.dense", "classifier", torch.tanh),
+_ROBERTA = _Layout("classifier.dense", "classifier.out_proj", "tanh")
+LAYOUTS = {
+    "bert": _Layout("pooler.dense", "classifier", "tanh"),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
-    "distilbert": _Layout("pre_classifier", "classifier", torch.relu),
-    "electra": _Layout("classifier.dense", "classifier.out_proj", functional.gelu),
+    "distilbert": _Layout("pre_classifier", "classifier", "relu"),
+    "electra": _Layout("classifier.dense", "classifier.out_proj", "gelu"),
 }
 
 
@@ -94,7 +90,7 @@ def head_tensors(architecture: Architecture, labels: int, prefix: str) -> dict[s
     Args:
         prefix: of the body's tensors, under which BERT's part of the head stands.
     """
-    layout, hidden = _LAYOUTS[architecture.family], architecture.hidden
+    layout, hidden = LAYOUTS[architecture.family], architecture.hidden
     dense = (prefix if architecture.family == "bert" else "") + layout.dense
     return {
         "head.dense.weight": (f"{dense}.weight", (hidden, hidden)),
@@ -102,21 +98,3 @@ def head_tensors(architecture: Architecture, labels: int, prefix: str) -> dict[s
         "head.out.weight": (f"{layout.out}.weight", (labels, hidden)),
         "head.out.bias": (f"{layout.out}.bias", (labels,)),
     }
-
-
-class Head:
-    """A head on one device in float32, whatever the body computes in; read-only, so threads may share it."""
-
-    def __init__(self, architecture: Architecture, tensors: Mapping[str, Tensor], *, device: torch.device) -> None:
-        def pair(name: str) -> tuple[Tensor, Tensor]:
-            weight, bias = (tensors[f"head.{name}.{part}"] for part in ("weight", "bias"))
-            return weight.to(device=device, dtype=torch.float32), bias.to(device=device, dtype=torch.float32)
-
-        self._dense, self._out = pair("dense"), pair("out")
-        self.labels = len(self._out[1])
-        self._activate = _LAYOUTS[architecture.family].activate
-
-    @torch.inference_mode()
-    def logits(self, first: Tensor) -> Tensor:
-        """float32 (texts, labels) from the first tokens' vectors, float32 (texts, hidden)."""
-        return functional.linear(self._activate(functional.linear(first, *self._dense)), *self._out)

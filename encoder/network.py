@@ -1,4 +1,4 @@
-"""The forward pass: BERT-family bodies over batches without padding.
+"""The forward pass in torch: BERT-family bodies over batches without padding.
 
 A batch is one flat (tokens, hidden) tensor in which texts stand one after another, sorted by length, so that texts of
 equal length form a run. Everything but attention works on tokens and never sees where a text ends; attention works
@@ -9,7 +9,7 @@ text's vector does not depend on what it is batched with.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from yusa.encoder.architecture import Architecture
-from yusa.encoder.base import Pooling
+from yusa.encoder.base import Done, Pooling
+from yusa.encoder.batching import Batching
+from yusa.encoder.body import Body, Layer, Linear
+from yusa.encoder.ragged import TokenIds
 
-_ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": functional.gelu,
-    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
-    "relu": functional.relu,
-    "silu": functional.silu,
+ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
+    # In place: the widest tensor of all is written once instead of twice.
+    "gelu": torch.ops.aten.gelu_,
+    "gelu_tanh": lambda x: torch.ops.aten.gelu_(x, approximate="tanh"),
+    "relu": torch.relu_,
+    "silu": lambda x: functional.silu(x, inplace=True),
 }
 
 
@@ -35,128 +38,174 @@ class Batch:
 
     Attributes:
         ids, positions: int64 (tokens,)
+        starts: int64 (texts,), the first token of each text.
         runs: (texts, length) of each stretch of equal lengths, in order.
         types: int64 (tokens,); None where every token is of type 0.
     """
 
     ids: Tensor
     positions: Tensor
+    starts: Tensor
     runs: tuple[tuple[int, int], ...]
     types: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    qkv: tuple[Tensor, Tensor]
-    attention_output: tuple[Tensor, Tensor]
-    attention_norm: tuple[Tensor, Tensor]
-    intermediate: tuple[Tensor, Tensor]
-    output: tuple[Tensor, Tensor]
-    output_norm: tuple[Tensor, Tensor]
-
-
 class Network:
-    """A body (and pooler, where there is one) on one device in one dtype; read-only, so threads may share it."""
+    """A body on its device, in batches of texts of equal length; safe to share by threads."""
 
-    def __init__(
-        self, architecture: Architecture, tensors: Mapping[str, Tensor], *, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        self.architecture = architecture
-        self.device = device
+    def __init__(self, body: Body) -> None:
+        self.architecture = body.architecture
+        self.batching = Batching(body.device)
+        self._body = body
 
-        def own(name: str) -> Tensor:
-            return tensors[name].to(device=device, dtype=dtype)
+    def vectors(
+        self,
+        ids: TokenIds,
+        pooling: Pooling,
+        *,
+        normalize: bool,
+        types: NDArray[np.int32] | None = None,
+        done: Done | None = None,
+    ) -> NDArray[np.float32]:
+        """float32 (texts, hidden), in the order of the texts.
 
-        def pair(name: str) -> tuple[Tensor, Tensor]:
-            return own(f"{name}.weight"), own(f"{name}.bias")
+        Args:
+            types: int32 (tokens,), token types; without them every token is of type 0.
 
-        def fused(index: int) -> tuple[Tensor, Tensor]:
-            parts = [pair(f"layers.{index}.{part}") for part in ("query", "key", "value")]
-            return torch.cat([weight for weight, _ in parts]), torch.cat([bias for _, bias in parts])
+        Raises:
+            EncoderError: there is no memory for one text.
+            ValueError: pooling "pooler" without one, or types for a body that has none.
+        """
+        vectors = np.empty((len(ids), self.architecture.hidden), dtype=np.float32)
 
-        self._word = own("embeddings.word")
-        # Only the second text of a pair is not of type 0, so row 0 goes into the positions once instead of into each
-        # token, and what the other rows differ by is added where a batch has types.
-        position = tensors["embeddings.position"].to(torch.float32)
-        self._type: Tensor | None = None
-        if architecture.token_types:
-            types = tensors["embeddings.type"].to(torch.float32)
-            position = position + types[0]
-            self._type = (types - types[0]).to(device=device, dtype=dtype)
-        self._position = position.to(device=device, dtype=dtype)
-        self._norm = pair("embeddings.norm")
-        self._projection = pair("embeddings.projection") if architecture.embedding != architecture.hidden else None
-        self._layers = [
-            _Layer(
-                fused(index),
-                *(
-                    pair(f"layers.{index}.{part}")
-                    for part in ("attention_output", "attention_norm", "intermediate", "output", "output_norm")
-                ),
+        def step(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            pooled: NDArray[np.float32] = (
+                self._pooled(self.pack(ids, rows, types), pooling, normalize=normalize).cpu().numpy()
             )
-            for index in range(architecture.layers)
-        ]
-        self._pooler = pair("pooler") if "pooler.weight" in tensors else None
+            return pooled
 
-    def pack(self, texts: Sequence[NDArray[np.int32]], types: Sequence[NDArray[np.int32]] | None = None) -> Batch:
-        """Pack the ids (and token types) of `texts`, which must be sorted by length, special tokens included."""
-        runs = tuple((len(list(group)), length) for length, group in itertools.groupby(len(text) for text in texts))
-        offset = self.architecture.position_offset
-        positions = [np.tile(np.arange(offset, offset + length), count) for count, length in runs]
+        for rows, tokens, part in self.batching.run(ids.lengths, step):
+            vectors[rows] = part
+            if done is not None:
+                done(rows, tokens)
+        return vectors
+
+    def hidden(self, ids: TokenIds) -> list[NDArray[np.float32]]:
+        """The last hidden state of each text, float32 (its tokens, hidden)."""
+        found: dict[int, NDArray[np.float32]] = {}
+
+        def step(rows: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+            states = self.states(self.pack(ids, rows)).float().cpu().numpy()
+            return [part.copy() for part in np.split(states, np.cumsum(ids.lengths[rows])[:-1])]
+
+        for rows, _, parts in self.batching.run(ids.lengths, step):
+            found.update(zip(rows.tolist(), parts, strict=True))
+        return [found[row] for row in range(len(ids))]
+
+    def pack(self, ids: TokenIds, rows: NDArray[np.int64], types: NDArray[np.int32] | None = None) -> Batch:
+        """The texts of `rows`, which must be sorted by length."""
+        batch = ids.take(rows)
+        starts = batch.offsets[:-1]
+        positions = np.arange(len(batch.flat)) - np.repeat(starts, batch.lengths) + self.architecture.position_offset
+        runs = tuple((len(list(run)), length) for length, run in itertools.groupby(batch.lengths.tolist()))
+
+        def moved(values: NDArray[np.generic]) -> Tensor:
+            return torch.from_numpy(values.astype(np.int64, copy=False)).to(self._body.device)
+
         return Batch(
-            torch.from_numpy(np.concatenate(texts).astype(np.int64)).to(self.device),
-            torch.from_numpy(np.concatenate(positions)).to(self.device),
+            moved(batch.flat),
+            moved(positions),
+            moved(starts),
             runs,
-            None if types is None else torch.from_numpy(np.concatenate(types).astype(np.int64)).to(self.device),
+            None if types is None else moved(TokenIds(types, ids.lengths).take(rows).flat),
         )
 
     @torch.inference_mode()
-    def hidden(self, batch: Batch) -> Tensor:
-        """The last hidden state, (tokens, hidden) in the network's dtype."""
-        activate = _ACTIVATE[self.architecture.activation]
-        x = functional.embedding(batch.ids, self._word).add_(functional.embedding(batch.positions, self._position))
+    def states(self, batch: Batch, *, first_only: bool = False) -> Tensor:
+        """The last hidden state in the body's dtype, (tokens, hidden).
+
+        Args:
+            first_only: of the first token of each text alone, (texts, hidden). In the last layer every other token
+                matters to it by its key and value only, so the rest is not computed.
+        """
+        body = self._body
+        x = functional.embedding(batch.ids, body.word).add_(functional.embedding(batch.positions, body.position))
         if batch.types is not None:
-            if self._type is None:
+            if body.type is None:
                 raise ValueError("this body has no token types")
-            x = x.add_(functional.embedding(batch.types, self._type))
-        x = self._normalized(x, self._norm)
-        if self._projection is not None:
-            x = functional.linear(x, *self._projection)
-        for layer in self._layers:
-            attended = self._attention(functional.linear(x, *layer.qkv), batch.runs)
-            x = self._normalized(functional.linear(attended, *layer.attention_output).add_(x), layer.attention_norm)
-            inner = activate(functional.linear(x, *layer.intermediate))
-            x = self._normalized(functional.linear(inner, *layer.output).add_(x), layer.output_norm)
+            x = x.add_(functional.embedding(batch.types, body.type))
+        x = self._normalized(x, body.norm)
+        if body.projection is not None:
+            x = functional.linear(x, *body.projection)
+        # Reused by all layers: fresh memory of this size costs a page fault every 4 KiB.
+        qkv = x.new_empty(len(x), 3 * self.architecture.hidden)
+        inner = x.new_empty(len(x), self.architecture.intermediate)
+        for layer in body.layers[: -1 if first_only else None]:
+            attended = self._attention(_linear(x, layer.qkv, qkv), batch.runs)
+            x = self._rest(x, attended, layer, inner)
+        if first_only:
+            layer, asking = body.layers[-1], x[batch.starts]
+            attended = self._first_attention(asking, x, layer, batch.runs)
+            x = self._rest(asking, attended, layer, inner[: len(asking)])
         return x
 
-    @torch.inference_mode()
-    def pooled(self, batch: Batch, pooling: Pooling, *, normalize: bool) -> Tensor:
-        """One float32 vector per text, (texts, hidden), on the network's device."""
-        hidden = self.hidden(batch)
-        parts, start = [], 0
-        for count, length in batch.runs:
-            run = hidden[start : start + count * length].view(count, length, -1)
-            parts.append(run.float().mean(dim=1) if pooling == "mean" else run[:, 0])
-            start += count * length
-        vectors = torch.cat(parts)
-        if pooling == "pooler":
-            if self._pooler is None:
-                raise ValueError("these tensors have no pooler")
-            vectors = functional.linear(vectors, *self._pooler).tanh()
-        vectors = vectors.float()
-        return functional.normalize(vectors, dim=1) if normalize else vectors
+    def _pooled(self, batch: Batch, pooling: Pooling, *, normalize: bool) -> Tensor:
+        """One float32 vector per text, (texts, hidden), on the body's device."""
+        with torch.inference_mode():
+            if pooling == "mean":
+                states, parts, start = self.states(batch), [], 0
+                for count, length in batch.runs:
+                    run = states[start : start + count * length].view(count, length, -1)
+                    parts.append(run.float().mean(dim=1))
+                    start += count * length
+                vectors = torch.cat(parts)
+            else:
+                vectors = self.states(batch, first_only=True)
+                if pooling == "pooler":
+                    if self._body.pooler is None:
+                        raise ValueError("these tensors have no pooler")
+                    vectors = functional.linear(vectors, *self._body.pooler).tanh()
+                vectors = vectors.float()
+            return functional.normalize(vectors, dim=1) if normalize else vectors
 
-    def _normalized(self, x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
+    def _rest(self, x: Tensor, attended: Tensor, layer: Layer, inner: Tensor) -> Tensor:
+        """A layer after its attention."""
+        x = self._normalized(functional.linear(attended, *layer.attention_output).add_(x), layer.attention_norm)
+        widened = ACTIVATE[self.architecture.activation](_linear(x, layer.intermediate, inner))
+        return self._normalized(functional.linear(widened, *layer.output).add_(x), layer.output_norm)
+
+    def _normalized(self, x: Tensor, norm: Linear) -> Tensor:
         return functional.layer_norm(x, (x.shape[1],), *norm, self.architecture.epsilon)
 
     def _attention(self, qkv: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
         heads, hidden = self.architecture.heads, self.architecture.hidden
-        size = hidden // heads
         parts, start = [], 0
         for count, length in runs:
-            run = qkv[start : start + count * length].view(count, length, 3, heads, size)
+            run = qkv[start : start + count * length].view(count, length, 3, heads, hidden // heads)
             start += count * length
             query, key, value = run.permute(2, 0, 3, 1, 4).unbind(0)
             out = functional.scaled_dot_product_attention(query, key, value)
             parts.append(out.transpose(1, 2).reshape(count * length, hidden))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _first_attention(self, asking: Tensor, x: Tensor, layer: Layer, runs: tuple[tuple[int, int], ...]) -> Tensor:
+        """What the first token of each text attends to, (texts, hidden)."""
+        heads, hidden = self.architecture.heads, self.architecture.hidden
+        size = hidden // heads
+        weight, bias = layer.qkv
+        queries = functional.linear(asking, weight[:hidden], bias[:hidden])
+        keys_values = functional.linear(x, weight[hidden:], bias[hidden:])
+        parts, text, start = [], 0, 0
+        for count, length in runs:
+            query = queries[text : text + count].view(count, heads, 1, size)
+            run = keys_values[start : start + count * length].view(count, length, 2, heads, size)
+            key, value = run.permute(2, 0, 3, 1, 4).unbind(0)
+            parts.append(functional.scaled_dot_product_attention(query, key, value).reshape(count, hidden))
+            text += count
+            start += count * length
+        return torch.cat(parts)
+
+
+def _linear(x: Tensor, linear: Linear, out: Tensor) -> Tensor:
+    weight, bias = linear
+    return torch.addmm(bias, x, weight.t(), out=out)

@@ -44,7 +44,8 @@ def require_same_encoder(encoder: SentenceEncoder, settings: Settings, index: Pa
 def require_same_vectors(encoder: SentenceEncoder, settings: Settings, index: Path, cache: Path) -> None:
     """Encodes the index's fixed texts once per runtime and compares them with the vectors stored when it was made.
 
-    A runtime is a fingerprint, device, precision and library versions; one that passed is remembered in `cache`.
+    A runtime is a fingerprint, the forward pass that is about to be used and library versions; one that passed is
+    remembered in `cache`.
 
     Raises:
         EncoderMismatchError: a cosine below 0.999 (broken drivers, a faulty kernel, a damaged cache).
@@ -54,7 +55,7 @@ def require_same_vectors(encoder: SentenceEncoder, settings: Settings, index: Pa
     runtime = {
         "fingerprint": encoder.fingerprint.to_dict(),
         "probes": hashlib.sha256(settings.probe_vectors.tobytes()).hexdigest(),
-        "provenance": {key: encoder.provenance[key] for key in sorted(encoder.provenance) if key != "name"},
+        "runtime": _runtime(encoder),
         "machine": [platform.system(), platform.machine(), platform.processor()],
     }
     mark = cache / "checked" / hashlib.sha256(_canonical(runtime)).hexdigest()
@@ -137,6 +138,12 @@ def settings_for(
         probe_is_query=PROBE_IS_QUERY,
         probe_vectors=probe_vectors(encoder),
     )
+
+
+def _runtime(encoder: SentenceEncoder) -> dict[str, str]:
+    """What turns texts into vectors here: yusa's own encoder names the forward pass that is about to be used."""
+    runtime: dict[str, str] | None = getattr(encoder, "runtime", None)
+    return dict(runtime if runtime is not None else encoder.provenance) | {"name": ""}
 
 
 def _canonical(value: Any) -> bytes:

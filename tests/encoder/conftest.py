@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from yusa.encoder import Encoder
+from yusa.encoder import Encoder, forward
 
 TEXTS = (
     "안녕하세요",
@@ -185,6 +185,21 @@ def make_checkpoint(transformers: Any, tmp_path_factory: pytest.TempPathFactory)
 def tiny_bert(make_checkpoint: Make) -> Path:
     """A tiny BERT with a pooler. Shared: copy it before changing a file."""
     return make_checkpoint("bert")
+
+
+@pytest.fixture
+def by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little there is to encode, torch's network encodes it."""
+    for name in ("FEW_BEFORE_TORCH", "FEW_BESIDE_TORCH"):
+        monkeypatch.setattr(forward, name, -1)
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def by_each(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One network encodes everything, the other nothing."""
+    for name in ("FEW_BEFORE_TORCH", "FEW_BESIDE_TORCH"):
+        monkeypatch.setattr(forward, name, 1_000_000 if request.param == "numpy" else -1)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -88,13 +88,13 @@ def test_logits_are_those_of_transformers(
 def test_the_second_text_is_told_by_its_type(judge: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = CrossEncoder.load(judge)
     packed: list[Batch] = []
-    original = Network.hidden
+    original = Network.states
 
-    def hidden(self: Network, batch: Batch) -> torch.Tensor:
+    def states(self: Network, batch: Batch, *, first_only: bool = False) -> torch.Tensor:
         packed.append(batch)
-        return original(self, batch)
+        return original(self, batch, first_only=first_only)
 
-    monkeypatch.setattr(Network, "hidden", hidden)
+    monkeypatch.setattr(Network, "states", states)
     encoder.scores("fox", ["the fox"])
     (batch,) = packed
     assert batch.types is not None
@@ -162,7 +162,7 @@ def test_scores_are_those_of_sentence_transformers(
 def test_a_score_does_not_depend_on_its_batch(judge: Path, texts: list[str], tokens: int) -> None:
     encoder = CrossEncoder.load(judge)
     alone = np.concatenate([encoder.scores(QUERY, [text]) for text in texts])
-    encoder._batching.tokens = tokens
+    encoder._network.batching.tokens = tokens
     np.testing.assert_allclose(encoder.scores(QUERY, texts), alone, atol=1e-6)
     np.testing.assert_allclose(encoder.scores(QUERY, texts[::-1])[::-1], alone, atol=1e-6)
 
@@ -235,16 +235,16 @@ def test_it_is_a_reranker_and_says_what_it_is(judge: Path) -> None:
 def test_out_of_memory_halves_the_batch(judge: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = CrossEncoder.load(judge)
     expected = encoder.scores(QUERY, texts)
-    original = Network.hidden
+    original = Network.states
 
-    def hidden(self: Network, batch: Batch) -> torch.Tensor:
+    def states(self: Network, batch: Batch, *, first_only: bool = False) -> torch.Tensor:
         if len(batch.ids) > 50:
             raise torch.OutOfMemoryError("injected")
-        return original(self, batch)
+        return original(self, batch, first_only=first_only)
 
-    monkeypatch.setattr(Network, "hidden", hidden)
+    monkeypatch.setattr(Network, "states", states)
     np.testing.assert_allclose(encoder.scores(QUERY, texts), expected, atol=1e-6)
-    assert encoder._batching.tokens < 100
+    assert encoder._network.batching.tokens < 100
 
 
 def test_what_is_not_a_sequence_of_str(judge: Path) -> None:

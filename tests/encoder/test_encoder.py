@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from yusa.encoder import Encoder
-from yusa.encoder.base import SentenceEncoder
+from yusa.encoder.base import Pooling, SentenceEncoder
 from yusa.encoder.network import Batch, Network
 from yusa.errors import EncoderError
 
@@ -24,6 +24,14 @@ Make = Callable[..., Path]
 @pytest.fixture
 def encoder(tiny_bert: Path) -> Encoder:
     return Encoder.load(tiny_bert)
+
+
+def torch_network(encoder: Encoder) -> Network:
+    """Made now, if it was not."""
+    encoder.encode_documents(["fox"])
+    network = encoder._forward._network
+    assert isinstance(network, Network)
+    return network
 
 
 @pytest.fixture
@@ -51,11 +59,19 @@ def test_vectors_have_unit_length_and_the_callers_order(encoder: Encoder, many: 
 
 
 @pytest.mark.parametrize("tokens", [1, 10, 100, 10_000])
-def test_a_texts_vector_does_not_depend_on_its_batch(encoder: Encoder, many: list[str], tokens: int) -> None:
+@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+def test_a_texts_vector_does_not_depend_on_its_batch(
+    tiny_bert: Path, by_each: str, many: list[str], tokens: int, pooling: Pooling
+) -> None:
+    encoder = Encoder.load(tiny_bert, pooling=pooling)
     alone = np.concatenate([encoder.encode_documents([text]) for text in many])
-    encoder._batching.tokens = tokens
-    np.testing.assert_allclose(encoder.encode_documents(many), alone, atol=1e-5)
-    np.testing.assert_allclose(encoder.encode_documents(many[::-1])[::-1], alone, atol=1e-5)
+    if by_each == "torch":
+        torch_network(encoder).batching.tokens = tokens
+    else:
+        assert encoder._forward._array is not None
+        encoder._forward._array.tokens = tokens
+    np.testing.assert_allclose(encoder.encode_documents(many), alone, atol=2e-6)
+    np.testing.assert_allclose(encoder.encode_documents(many[::-1])[::-1], alone, atol=2e-6)
 
 
 def test_no_texts(encoder: Encoder) -> None:
@@ -67,22 +83,25 @@ def test_no_texts(encoder: Encoder) -> None:
     assert encoder.features([]).input_ids.shape == (0, 24)
 
 
+@pytest.mark.usefixtures("by_torch")
 def test_equal_texts_are_encoded_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch, many: list[str]) -> None:
     seen: list[int] = []
-    original = Network.hidden
+    original = Network.states
 
-    def hidden(self: Network, batch: Batch) -> torch.Tensor:
+    def states(self: Network, batch: Batch, *, first_only: bool = False) -> torch.Tensor:
         seen.extend(count for count, _ in batch.runs)
-        return original(self, batch)
+        return original(self, batch, first_only=first_only)
 
-    monkeypatch.setattr(Network, "hidden", hidden)
+    torch_network(encoder)
+    monkeypatch.setattr(Network, "states", states)
     vectors = encoder.encode_documents(many[:3] * 4)
     assert sum(seen) == 3
     np.testing.assert_array_equal(vectors[:3], vectors[9:])
 
 
+@pytest.mark.usefixtures("by_torch")
 def test_progress_counts_every_text_and_the_tokens_encoded(encoder: Encoder, many: list[str]) -> None:
-    encoder._batching.tokens = 64
+    torch_network(encoder).batching.tokens = 64
     calls: list[tuple[int, int]] = []
     encoder.encode_documents([*many, many[0]], progress=lambda texts, tokens: calls.append((texts, tokens)))
     distinct = set(many)
@@ -92,20 +111,21 @@ def test_progress_counts_every_text_and_the_tokens_encoded(encoder: Encoder, man
     assert all(tokens <= 64 for _, tokens in calls)
 
 
+@pytest.mark.usefixtures("by_torch")
 def test_out_of_memory_halves_the_batch_and_goes_on(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch, many: list[str]
 ) -> None:
     expected = encoder.encode_documents(many)
     sizes: list[int] = []
-    original = Network.hidden
+    original = Network.states
 
-    def hidden(self: Network, batch: Batch) -> torch.Tensor:
+    def states(self: Network, batch: Batch, *, first_only: bool = False) -> torch.Tensor:
         sizes.append(len(batch.ids))
         if len(batch.ids) > 100:
             raise torch.OutOfMemoryError("injected")
-        return original(self, batch)
+        return original(self, batch, first_only=first_only)
 
-    monkeypatch.setattr(Network, "hidden", hidden)
+    monkeypatch.setattr(Network, "states", states)
     texts_done = 0
 
     def progress(texts: int, _: int) -> None:
@@ -125,11 +145,14 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     ]
 
 
+@pytest.mark.usefixtures("by_torch")
 def test_out_of_memory_for_a_single_text_is_an_error(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hidden(self: Network, batch: Batch) -> torch.Tensor:
+    torch_network(encoder)
+
+    def states(self: Network, batch: Batch, *, first_only: bool = False) -> torch.Tensor:
         raise torch.OutOfMemoryError("injected")
 
-    monkeypatch.setattr(Network, "hidden", hidden)
+    monkeypatch.setattr(Network, "states", states)
     with pytest.raises(EncoderError, match=r"no memory left for one text of \d+ tokens.*device='cpu'"):
         encoder.encode_documents(["fox", "the quick fox"])
 
@@ -214,6 +237,7 @@ def test_prompts_tell_queries_from_documents(tiny_bert: Path) -> None:
     np.testing.assert_allclose(prompted.encode_documents(["안녕"]), plain.encode_queries(["fox 안녕"]), atol=1e-6)
 
 
+@pytest.mark.usefixtures("by_torch")
 def test_half_precision_on_request_only(tiny_bert: Path, tmp_path: Path, texts: list[str]) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -224,7 +248,7 @@ def test_half_precision_on_request_only(tiny_bert: Path, tmp_path: Path, texts: 
     save_file({name: tensor.half() for name, tensor in load_file(weights).items()}, weights)
     stored_half = Encoder.load(tmp_path)
     assert stored_half.dtype == "float32"
-    assert stored_half._network._word.dtype == torch.float32
+    assert torch_network(stored_half)._body.word.dtype == torch.float32
     full = Encoder.load(tiny_bert).encode_documents(texts)
     assert np.abs(stored_half.encode_documents(texts) - full).max() > 1e-6, "half precision was stored"
     computed_in_bfloat16 = Encoder.load(tiny_bert, dtype="bfloat16")

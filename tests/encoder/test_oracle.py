@@ -16,6 +16,7 @@ from yusa.encoder import Encoder
 Make = Callable[..., Path]
 Oracle = Callable[..., Any]
 
+pytestmark = pytest.mark.usefixtures("by_each")
 KINDS = ["bert", "roberta", "xlm-roberta", "electra", "electra-same-width", "distilbert"]
 
 

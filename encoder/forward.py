@@ -1,0 +1,122 @@
+"""Which forward pass encodes: NumPy's for a few short texts, torch's for more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yusa.encoder.array_network import ArrayNetwork
+from yusa.encoder.base import Done, Pooling
+from yusa.encoder.checkpoint import Checkpoint
+from yusa.encoder.device import asked_device, device_of, dtype_of, may_have_cuda
+from yusa.encoder.gate import same_numbers
+from yusa.encoder.ragged import TokenIds
+
+if TYPE_CHECKING:
+    from yusa.encoder.network import Network
+
+_log = logging.getLogger(__name__)
+
+FEW_BEFORE_TORCH, FEW_BESIDE_TORCH = 2048, 64
+"""Tokens of one call up to which NumPy encodes them: before torch, whose import takes 1.4 s, is loaded, and after.
+Beside torch it is about as long as products of so few rows are faster in NumPy."""
+
+
+class Forward:
+    """A checkpoint's forward pass; each network is made when it is first needed, by one thread.
+
+    NumPy computes only where the device is the choice of yusa or the CPU, and in float32; it is also what the numbers
+    of torch's network are compared with before that one is used.
+
+    Args:
+        pooling, normalize: what a text's vector is made of, and whether to length 1.
+        device: "cpu", "cuda" …; None where yusa chooses, after YUSA_DEVICE.
+        dtype: None is float32 on a CPU and float16 elsewhere.
+
+    Raises:
+        EncoderError: the device or the dtype cannot be had.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, pooling: Pooling, *, normalize: bool, device: str | None, dtype: str | None
+    ) -> None:
+        self.architecture = checkpoint.architecture
+        self._checkpoint = checkpoint
+        self._pooling: Pooling = pooling
+        self._normalize = normalize
+        self._asked_device, self._asked_dtype = asked_device(device), dtype
+        self._lock = threading.Lock()
+        self._device: str | None = None
+        self._network: Network | ArrayNetwork | None = None
+        at_home = self._asked_device in (None, "cpu")
+        self._array: ArrayNetwork | None = None
+        if at_home and dtype_of(dtype, "cpu") == "float32":
+            self._array = ArrayNetwork(checkpoint.architecture, checkpoint.tensors)
+        if not at_home:
+            self._device = str(device_of(self._asked_device))
+
+    @property
+    def device(self) -> str:
+        """Where many texts are encoded."""
+        if self._device is None:
+            auto = self._asked_device is None and may_have_cuda()
+            self._device = str(device_of(None)) if auto else "cpu"
+        return self._device
+
+    @property
+    def dtype(self) -> str:
+        """What many texts are encoded in."""
+        return dtype_of(self._asked_dtype, self.device)
+
+    @property
+    def runtime(self) -> str:
+        """What encodes a few texts now, for people and for remembering that it was checked."""
+        if self._array is not None:
+            return f"numpy {np.__version__}"
+        return f"torch on {self.device} in {self.dtype}"
+
+    def vectors(self, ids: TokenIds, done: Done | None = None) -> NDArray[np.float32]:
+        """float32 (texts, hidden), in the order of the texts."""
+        return self._for(ids).vectors(ids, self._pooling, normalize=self._normalize, done=done)
+
+    def hidden(self, ids: TokenIds) -> list[NDArray[np.float32]]:
+        """The last hidden state of each text, float32 (its tokens, hidden)."""
+        return self._for(ids).hidden(ids)
+
+    def _for(self, ids: TokenIds) -> Network | ArrayNetwork:
+        network = self._network
+        if self._array is not None:
+            few = FEW_BEFORE_TORCH if network is None else FEW_BESIDE_TORCH if self._device == "cpu" else 0
+            if len(ids.flat) <= few:
+                return self._array
+        if network is None:
+            with self._lock:
+                if self._network is None:
+                    self._network = self._made()
+                network = self._network
+        return network
+
+    def _made(self) -> Network | ArrayNetwork:
+        import torch
+
+        from yusa.encoder.body import Body
+        from yusa.encoder.network import Network
+
+        architecture, tensors = self._checkpoint.architecture, self._checkpoint.tensors
+        device = torch.device(self.device)
+        network = Network(Body(architecture, tensors, device=device, dtype=getattr(torch, self.dtype)))
+        reference = self._array or ArrayNetwork(architecture, tensors)
+        found = same_numbers(network, reference, architecture, self._pooling, dtype=self.dtype)
+        if found.enough:
+            return network
+        _log.warning(
+            "torch on %s in %s gives other vectors than NumPy (lowest cosine %.6f); NumPy's are used, which is slower",
+            device,
+            self.dtype,
+            found.cosine,
+        )
+        return reference

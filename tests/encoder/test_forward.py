@@ -1,0 +1,84 @@
+"""Which network encodes, when it is made, and what happens where its numbers are wrong."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from yusa.encoder import Encoder, device, forward, network
+from yusa.encoder.array_network import ArrayNetwork
+from yusa.encoder.network import Network
+
+MANY = [f"the quick fox {number} " * 4 for number in range(300)]
+
+
+def test_few_texts_never_make_torchs_network_and_many_do(tiny_bert: Path) -> None:
+    encoder = Encoder.load(tiny_bert)
+    few = encoder.encode_queries(["fox", "the fox"])
+    assert not isinstance(encoder._forward._network, Network)
+    assert encoder.runtime["forward"].startswith("numpy")
+    encoder.encode_documents(MANY)
+    assert isinstance(encoder._forward._network, Network)
+    np.testing.assert_allclose(encoder.encode_queries(["fox", "the fox"]), few, atol=2e-6)
+    np.testing.assert_allclose(encoder.encode_queries(["fox", "the fox", *MANY])[:2], few, atol=2e-6)
+
+
+@pytest.mark.parametrize("options", [{"dtype": "bfloat16"}, {"device": "cpu:0"}])
+def test_what_was_asked_for_is_what_computes(tiny_bert: Path, options: dict[str, str]) -> None:
+    encoder = Encoder.load(tiny_bert, **options)  # type: ignore[arg-type]
+    encoder.encode_queries(["fox"])
+    assert isinstance(encoder._forward._network, Network)
+    assert encoder.runtime["forward"] == f"torch on {encoder.device} in {encoder.dtype}"
+
+
+def test_a_network_with_wrong_numbers_is_not_used_and_it_is_said(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = Encoder.load(tiny_bert).encode_documents(MANY)
+
+    def broken(self: Network, qkv: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
+        return torch.zeros(len(qkv), self.architecture.hidden)
+
+    monkeypatch.setattr(network.Network, "_attention", broken)
+    encoder = Encoder.load(tiny_bert)
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_allclose(encoder.encode_documents(MANY), expected, atol=2e-6)
+    assert isinstance(encoder._forward._network, ArrayNetwork)
+    assert "torch on cpu in float32 gives other vectors than NumPy" in caplog.text
+
+
+def test_where_no_gpu_can_be_torch_is_not_asked(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("YUSA_DEVICE")
+    monkeypatch.setattr(forward, "may_have_cuda", lambda: False)
+    monkeypatch.setattr(forward, "device_of", lambda _: pytest.fail("torch was asked for a device"))
+    assert Encoder.load(tiny_bert).device == "cpu"
+    monkeypatch.setattr(forward, "may_have_cuda", lambda: True)
+    monkeypatch.setattr(forward, "device_of", lambda _: "cuda:7")
+    assert Encoder.load(tiny_bert).device == "cuda:7"
+
+
+@pytest.mark.parametrize(
+    ("platform", "version", "files", "expected"),
+    [
+        ("linux", "2.13.0+cpu", ["/dev/nvidiactl"], False),
+        ("linux", "2.13.0", [], False),
+        ("linux", "2.13.0", ["/dev/nvidiactl"], True),
+        ("linux", "2.13.0", ["/dev/dxg"], True),
+        ("win32", "2.13.0", [], True),
+        ("darwin", "2.13.0", [], False),
+    ],
+)
+def test_whether_a_gpu_can_be(
+    monkeypatch: pytest.MonkeyPatch, platform: str, version: str, files: list[str], *, expected: bool
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
+    monkeypatch.setattr(Path, "exists", lambda self: str(self) in files)
+    assert device.may_have_cuda() is expected

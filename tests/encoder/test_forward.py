@@ -16,16 +16,22 @@ from yusa.encoder import Encoder, device, forward, network
 from yusa.encoder.array_network import ArrayNetwork
 from yusa.encoder.network import Network
 
+
+def made(encoder: Encoder) -> object:
+    """The network for many texts; None before there is one."""
+    return encoder._forward._network
+
+
 MANY = [f"the quick fox {number} " * 4 for number in range(300)]
 
 
 def test_few_texts_never_make_torchs_network_and_many_do(tiny_bert: Path) -> None:
     encoder = Encoder.load(tiny_bert)
     few = encoder.encode_queries(["fox", "the fox"])
-    assert not isinstance(encoder._forward._network, Network)
+    assert made(encoder) is None
     assert encoder.runtime["forward"].startswith("numpy")
     encoder.encode_documents(MANY)
-    assert isinstance(encoder._forward._network, Network)
+    assert isinstance(made(encoder), Network)
     np.testing.assert_allclose(encoder.encode_queries(["fox", "the fox"]), few, atol=2e-6)
     np.testing.assert_allclose(encoder.encode_queries(["fox", "the fox", *MANY])[:2], few, atol=2e-6)
 
@@ -34,7 +40,7 @@ def test_few_texts_never_make_torchs_network_and_many_do(tiny_bert: Path) -> Non
 def test_what_was_asked_for_is_what_computes(tiny_bert: Path, options: dict[str, str]) -> None:
     encoder = Encoder.load(tiny_bert, **options)  # type: ignore[arg-type]
     encoder.encode_queries(["fox"])
-    assert isinstance(encoder._forward._network, Network)
+    assert isinstance(made(encoder), Network)
     assert encoder.runtime["forward"] == f"torch on {encoder.device} in {encoder.dtype}"
 
 
@@ -50,7 +56,7 @@ def test_a_network_with_wrong_numbers_is_not_used_and_it_is_said(
     encoder = Encoder.load(tiny_bert)
     with caplog.at_level(logging.WARNING):
         np.testing.assert_allclose(encoder.encode_documents(MANY), expected, atol=2e-6)
-    assert isinstance(encoder._forward._network, ArrayNetwork)
+    assert isinstance(made(encoder), ArrayNetwork)
     assert "torch on cpu in float32 gives other vectors than NumPy" in caplog.text
 
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from yusa.encoder.architecture import Architecture
 
 Linear = tuple[Tensor, Tensor]
 """Weight (out, in) and bias (out,)."""
+
+# "gelu" is x Φ(x) by erf. On CUDA torch fuses only the tanh form into a matrix product (`_addmm_activation`).
+ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "relu": functional.relu,
+    "silu": functional.silu,
+}
 
 
 @dataclass(frozen=True, slots=True)

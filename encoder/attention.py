@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -81,10 +82,11 @@ def grouped_attention(
     lengths = np.diff(starts)
     edges = [0, *(np.flatnonzero(np.diff(lengths).any(axis=0)) + 1).tolist(), lengths.shape[1]]
     out = torch.zeros_like(query, memory_format=torch.contiguous_format)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         asked, kept = (slice(int(row[first]), int(row[last])) for row in starts)
         q, k, v = (
-            part.unflatten(0, (last - first, -1)).transpose(1, 2) for part in (query[asked], key[kept], value[kept])
+            part.view(last - first, -1, *part.shape[1:]).transpose(1, 2)
+            for part in (query[asked], key[kept], value[kept])
         )
         out[asked] = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1)
     return out

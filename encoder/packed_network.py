@@ -94,9 +94,8 @@ class PackedNetwork:
         bad: list[NDArray[np.int64]] = []
 
         def collect(start: int, vectors: Arrival, finite: Arrival) -> None:
-            part = cast("NDArray[np.float32]", vectors.array())
-            found[start : start + len(part)] = part
-            bad.append(start + np.flatnonzero(~cast("NDArray[np.bool_]", finite.array())))
+            found[start : start + CHUNK] = vectors.array()
+            bad.append(start + np.flatnonzero(~finite.array()))
 
         pending: tuple[int, Arrival, Arrival] | None = None
         for start in range(0, len(ids), CHUNK):

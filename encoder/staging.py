@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -66,7 +66,8 @@ class CudaCopies:
 
     def __init__(self, device: torch.device) -> None:
         self._work = torch.cuda.current_stream(device)
-        self._into, self._out = (torch.cuda.Stream(device) for _ in range(2))
+        stream: Any = torch.cuda.Stream  # untyped in torch
+        self._into, self._out = stream(device), stream(device)
         # A buffer made on the stream of the work may be memory that work before it still reads.
         self._into.wait_stream(self._work)
 
@@ -79,10 +80,10 @@ class CudaCopies:
         self._out.wait_stream(self._work)
         with torch.cuda.stream(self._out):
             here.copy_(there, non_blocking=True)
-        return self._out.record_event()
+        return cast(Mark, self._out.record_event())
 
     def mark(self) -> Mark:
-        return self._work.record_event()
+        return cast(Mark, self._work.record_event())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,10 @@ class Arrival:
     mark: Mark
     source: Tensor  # held, as its memory must not be given away before the copy is done
 
-    def array(self) -> NDArray[np.generic]:
+    def array(self) -> NDArray[Any]:
         """What was copied; waits for it."""
         self.mark.synchronize()
-        return cast("NDArray[np.generic]", self.here.numpy())
+        return self.here.numpy()
 
 
 class Staging:
@@ -128,7 +129,7 @@ class Staging:
         np.concatenate(parts, out=here.numpy()[:total], casting="same_kind")
         self._copies.into(there[:total], here[:total])
         try:
-            yield list(there[:total].split(lengths))
+            yield list(torch.split(there[:total], lengths))
         finally:  # also after a failure: kernels that were started read the buffer
             self._used[turn] = self._copies.mark()
 

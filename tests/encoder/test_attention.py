@@ -64,7 +64,8 @@ def in_another_order(
 
 
 def wanting_more(
-    query: Tensor, key: Tensor, value: Tensor, cu_seq_q: Tensor, cu_seq_k: Tensor, max_q: int, max_k: int, *, scale: float
+    query: Tensor, key: Tensor, value: Tensor, cu_seq_q: Tensor, cu_seq_k: Tensor, max_q: int, max_k: int, *,
+    scale: float,
 ) -> Tensor:  # fmt: skip
     raise AssertionError("called")
 

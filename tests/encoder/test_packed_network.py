@@ -162,7 +162,7 @@ def test_a_batch_is_told_of_when_it_is_done(bert: Case) -> None:
     copies = LateCopies()
     told: list[int] = []
     bert.packed(budget=24, copies=copies).vectors(
-        bert.ids, "cls", normalize=True, done=lambda rows, tokens: told.append(copies.waits)
+        bert.ids, "cls", normalize=True, done=lambda *_: told.append(copies.waits)
     )
     assert told[:-2] == list(range(1, len(told) - 1))  # the n-th batch after the n-th wait
     assert told[-1] == told[-2] > told[-3]  # the rest when everything is there
@@ -201,7 +201,7 @@ def test_batches_shrink_to_the_memory_there_is(bert: Case) -> None:
     memory = Memory(64)
     network = bert.packed(memory, budget=32_768)
     rows: list[int] = []
-    vectors = network.vectors(bert.ids, "mean", normalize=False, done=lambda done, tokens: rows.extend(done.tolist()))
+    vectors = network.vectors(bert.ids, "mean", normalize=False, done=lambda done, _: rows.extend(done.tolist()))
     np.testing.assert_allclose(vectors, bert.expected("mean"), atol=LOOSE, rtol=0)
     assert sorted(rows) == list(range(len(bert.ids)))
     assert memory.sizes[:4] == [512, 256, 128, 64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from late import LateCopies
 from torch import Tensor
 
-from yusa.encoder.staging import Copies, PlainCopies, Staging
+from yusa.encoder.staging import Copies, CudaCopies, PlainCopies, Staging
 
 CPU = torch.device("cpu")
 
@@ -61,6 +62,47 @@ def test_a_result_is_read_after_its_copy() -> None:
     assert copies.waits == 0
     np.testing.assert_array_equal(arrival.array(), there.numpy())
     assert copies.waits == 1
+
+
+class FakeStream:
+    """Writes down what happens on it, in the order of the host's calls."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name = name
+        self._log = log
+
+    def wait_stream(self, other: FakeStream) -> None:
+        self._log.append(f"{self.name} waits for {other.name}")
+
+    def record_event(self) -> str:
+        self._log.append(f"event on {self.name}")
+        return self.name
+
+    def __enter__(self) -> None:
+        self._log.append(f"{self.name} {{")
+
+    def __exit__(self, *_: object) -> None:
+        self._log.append("}")
+
+
+def test_copies_on_streams_wait_for_what_they_need_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    names = iter(["into", "out"])
+    monkeypatch.setattr("torch.cuda.current_stream", lambda _: FakeStream("work", log))
+    monkeypatch.setattr("torch.cuda.Stream", lambda _: FakeStream(next(names), log))
+    monkeypatch.setattr("torch.cuda.stream", lambda stream: stream)
+    copies: Any = CudaCopies(CPU)
+    here, there = torch.zeros(3), torch.ones(3)
+    assert log == ["into waits for work"]
+    log.clear()
+    copies.into(here, there)
+    assert here.tolist() == [1, 1, 1]
+    assert log == ["into {", "}", "work waits for into"]
+    log.clear()
+    assert copies.out(there, here * 2) == "out"
+    assert there.tolist() == [2, 2, 2]
+    assert log == ["out waits for work", "out {", "}", "event on out"]
+    assert copies.mark() == "work"
 
 
 @pytest.mark.gpu

@@ -191,8 +191,8 @@ class PackedNetwork:
         first = x.index_select(0, cu[:-1])
         (query,) = self._heads(first, weight[:hidden], bias[:hidden]).unbind(1)
         key, value = self._heads(x, weight[hidden:], bias[hidden:]).unbind(1)
-        ones = torch.arange(len(cu), dtype=torch.int32, device=self.device)
-        return self._rest(first, self._attention(query, key, value, ones, cu, 1, longest), layer)
+        one_each = torch.arange(len(cu), dtype=torch.int32, device=self.device)
+        return self._rest(first, self._attention(query, key, value, one_each, cu, 1, longest), layer)
 
     def _heads(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """(tokens, parts, heads, size)"""

@@ -13,7 +13,7 @@ from yusa.errors import EncoderError
 
 T = TypeVar("T")
 
-_CPU_TOKENS, _GPU_TOKENS = 1024, 32_768
+CPU_TOKENS, GPU_TOKENS = 1024, 32_768
 """Tokens per batch. On a CPU anything from 512 to 4096 was equally fast; less bounds memory and reports sooner."""
 
 
@@ -25,7 +25,7 @@ class Batching:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.tokens = _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
+        self.tokens = CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
         self._device = device
 
     def run(

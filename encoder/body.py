@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from yusa.encoder.architecture import Architecture
 
 Linear = tuple[Tensor, Tensor]
 """Weight (out, in) and bias (out,)."""
+
+# In place, as it is the widest tensor of all. "gelu" is x Φ(x) by erf: on CUDA torch fuses only the tanh form into a
+# matrix product (`_addmm_activation`).
+ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": torch.ops.aten.gelu_,
+    "gelu_tanh": lambda x: torch.ops.aten.gelu_(x, approximate="tanh"),
+    "relu": torch.relu_,
+    "silu": lambda x: functional.silu(x, inplace=True),
+}
 
 
 @dataclass(frozen=True, slots=True)

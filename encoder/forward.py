@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,12 @@ from yusa.encoder.gate import same_numbers
 from yusa.encoder.ragged import TokenIds
 
 if TYPE_CHECKING:
+    import torch
+
     from yusa.encoder.network import Network
+    from yusa.encoder.packed_network import PackedNetwork
+
+    AnyNetwork = ArrayNetwork | Network | PackedNetwork
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +57,7 @@ class Forward:
         self._asked_device, self._asked_dtype = asked_device(device), dtype
         self._lock = threading.Lock()
         self._device: str | None = None
-        self._network: Network | ArrayNetwork | None = None
+        self._network: AnyNetwork | None = None
         at_home = self._asked_device in (None, "cpu")
         self._array: ArrayNetwork | None = None
         if at_home and dtype_of(dtype, "cpu") == "float32":
@@ -87,7 +93,7 @@ class Forward:
         """The last hidden state of each text, float32 (its tokens, hidden)."""
         return self._for(ids).hidden(ids)
 
-    def _for(self, ids: TokenIds) -> Network | ArrayNetwork:
+    def _for(self, ids: TokenIds) -> AnyNetwork:
         network = self._network
         if self._array is not None:
             few = FEW_BEFORE_TORCH if network is None else FEW_BESIDE_TORCH if self._device == "cpu" else 0
@@ -100,23 +106,43 @@ class Forward:
                 network = self._network
         return network
 
-    def _made(self) -> Network | ArrayNetwork:
+    def _made(self) -> AnyNetwork:
+        """The first network whose numbers are right."""
+        reference = self._array or ArrayNetwork(self.architecture, self._checkpoint.tensors)
+        for name, network in self._candidates():
+            try:
+                found = same_numbers(network, reference, self.architecture, self._pooling, dtype=self.dtype)
+            except RuntimeError as error:  # what torch raises where a kernel does not run on this device
+                why = str(error).splitlines()[0]
+            else:
+                if found.enough:
+                    return network
+                why = (
+                    f"its vectors differ from the reference's (lowest cosine {found.cosine:.6f}, "
+                    f"largest difference {found.difference:.1e})"
+                )
+            _log.warning("%s on %s in %s is not used: %s", name, self.device, self.dtype, why)
+        return reference
+
+    def _candidates(self) -> Iterator[tuple[str, AnyNetwork]]:
+        """Torch's networks, the fastest first."""
         import torch
 
         from yusa.encoder.body import Body
         from yusa.encoder.network import Network
 
-        architecture, tensors = self._checkpoint.architecture, self._checkpoint.tensors
-        device = torch.device(self.device)
-        network = Network(Body(architecture, tensors, device=device, dtype=getattr(torch, self.dtype)))
-        reference = self._array or ArrayNetwork(architecture, tensors)
-        found = same_numbers(network, reference, architecture, self._pooling, dtype=self.dtype)
-        if found.enough:
-            return network
-        _log.warning(
-            "torch on %s in %s gives other vectors than NumPy (lowest cosine %.6f); NumPy's are used, which is slower",
-            device,
-            self.dtype,
-            found.cosine,
-        )
-        return reference
+        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
+
+        def body_in(kind: torch.dtype) -> Body:
+            return Body(self.architecture, self._checkpoint.tensors, device=device, dtype=kind)
+
+        body = body_in(dtype)
+        if device.type == "cuda":
+            from yusa.encoder.attention import varlen_attention
+            from yusa.encoder.batching import GPU_TOKENS
+            from yusa.encoder.packed_network import PackedNetwork
+
+            attention = varlen_attention(device, dtype, self.architecture.hidden // self.architecture.heads)
+            if attention is not None:
+                yield "packed attention", PackedNetwork(body, attention, GPU_TOKENS, body_in=body_in)
+        yield "torch", Network(body)

@@ -9,7 +9,6 @@ text's vector does not depend on what it is batched with.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,16 +19,8 @@ from torch.nn import functional
 
 from yusa.encoder.base import Done, Pooling
 from yusa.encoder.batching import Batching
-from yusa.encoder.body import Body, Layer, Linear
+from yusa.encoder.body import ACTIVATE, Body, Layer, Linear
 from yusa.encoder.ragged import TokenIds
-
-ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
-    # In place: the widest tensor of all is written once instead of twice.
-    "gelu": torch.ops.aten.gelu_,
-    "gelu_tanh": lambda x: torch.ops.aten.gelu_(x, approximate="tanh"),
-    "relu": torch.relu_,
-    "silu": lambda x: functional.silu(x, inplace=True),
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from yusa.encoder.array_network import _ACTIVATE, _SETTLED, ArrayNetwork
 from yusa.encoder.base import Pooling
-from yusa.encoder.body import Body
+from yusa.encoder.body import ACTIVATE, Body
 from yusa.encoder.checkpoint import load_checkpoint
-from yusa.encoder.network import ACTIVATE, Network
+from yusa.encoder.network import Network
 from yusa.encoder.ragged import TokenIds
 
 Make = Callable[..., Path]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,10 @@ from torch import Tensor
 
 from yusa.encoder import Encoder, device, forward, network
 from yusa.encoder.array_network import ArrayNetwork
+from yusa.encoder.attention import Attention, grouped_attention
+from yusa.encoder.forward import Forward
 from yusa.encoder.network import Network
+from yusa.encoder.packed_network import PackedNetwork
 
 
 def made(encoder: Encoder) -> object:
@@ -57,7 +62,50 @@ def test_a_network_with_wrong_numbers_is_not_used_and_it_is_said(
     with caplog.at_level(logging.WARNING):
         np.testing.assert_allclose(encoder.encode_documents(MANY), expected, atol=2e-6)
     assert isinstance(made(encoder), ArrayNetwork)
-    assert "torch on cpu in float32 gives other vectors than NumPy" in caplog.text
+    assert "torch on cpu in float32 is not used: its vectors differ" in caplog.text
+
+
+def test_a_network_that_does_not_run_is_passed_over(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(self: Network, qkv: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
+        raise RuntimeError("no kernel image is available\nmore")
+
+    monkeypatch.setattr(network.Network, "_attention", refused)
+    with caplog.at_level(logging.WARNING):
+        encoder = Encoder.load(tiny_bert)
+        encoder.encode_documents(MANY)
+    assert isinstance(made(encoder), ArrayNetwork)
+    assert "not used: no kernel image is available" in caplog.text
+
+
+def test_on_a_gpu_packed_attention_comes_first_and_must_be_right(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # There may be no GPU here: the CPU stands for it, and attention by groups for the kernel.
+    expected = Encoder.load(tiny_bert).encode_documents(MANY)
+    asked = Forward._candidates
+
+    def on_a_gpu_with(kernel: Attention) -> Encoder:
+        def candidates(self: Forward) -> Iterator[tuple[str, Any]]:
+            for name, one in asked(self):
+                assert isinstance(one, Network)
+                yield "packed attention", PackedNetwork(one._body, kernel, 1024)
+                yield name, one
+
+        monkeypatch.setattr(Forward, "_candidates", candidates)
+        return Encoder.load(tiny_bert)
+
+    encoder = on_a_gpu_with(grouped_attention)
+    np.testing.assert_allclose(encoder.encode_documents(MANY), expected, atol=2e-6)
+    assert isinstance(made(encoder), PackedNetwork)
+    (word,) = encoder.encode_tokens([MANY[0] * 20])
+    assert len(word.vectors) == len(word.tokens)
+    encoder = on_a_gpu_with(lambda *arguments: grouped_attention(*arguments) * 0.5)
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_allclose(encoder.encode_documents(MANY), expected, atol=2e-6)
+    assert isinstance(made(encoder), Network)
+    assert "packed attention on cpu in float32 is not used" in caplog.text
 
 
 def test_where_no_gpu_can_be_torch_is_not_asked(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:

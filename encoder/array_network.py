@@ -104,8 +104,9 @@ class _Norm:
 
     def __call__(self, x: Floats) -> Floats:
         """In place."""
-        x -= x.mean(axis=1, keepdims=True)
-        variance = np.einsum("ij,ij->i", x, x) / np.float32(x.shape[1])
+        width = np.float32(x.shape[1])
+        x -= np.add.reduce(x, axis=1, keepdims=True) / width
+        variance = np.einsum("ij,ij->i", x, x) / width
         x *= (1 / np.sqrt(variance + self.epsilon))[:, None]
         x *= self.weight
         x += self.bias
@@ -262,9 +263,9 @@ class ArrayNetwork:
         for text, (start, stop) in enumerate(pairwise(offsets.tolist())):
             own = slice(text, text + 1) if cut else slice(start, stop)
             weights = query[:, own] @ key[:, start:stop].transpose(0, 2, 1)
-            weights -= weights.max(axis=-1, keepdims=True)
+            weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)
             np.exp(weights, out=weights)
-            weights /= weights.sum(axis=-1, keepdims=True)
+            weights /= np.add.reduce(weights, axis=-1, keepdims=True)
             out[own] = (weights @ value[:, start:stop]).transpose(1, 0, 2)
         return out.reshape(len(out), heads * size)
 

@@ -179,9 +179,10 @@ class Encoder:
             )
         input_ids = np.full((len(texts), length), self._tokenizer.pad_id, dtype=np.int64)
         mask = np.zeros_like(input_ids)
-        for row, ids in enumerate(self._tokenizer.ids(_sequence(texts), length)):
-            input_ids[row, : len(ids)] = ids
-            mask[row, : len(ids)] = 1
+        ids = self._tokenizer.ids(_sequence(texts), length)
+        for row, size in enumerate(ids.lengths.tolist()):
+            input_ids[row, :size] = ids[row]
+            mask[row, :size] = 1
         return Features(input_ids, np.zeros_like(input_ids), mask)
 
     def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
@@ -200,7 +201,7 @@ class Encoder:
             pooled = self._network.pooled(batch, self.pooling, normalize=self.normalize)
             return cast("NDArray[np.float32]", pooled.cpu().numpy())
 
-        for rows, tokens, part in self._batching.run([len(text) for text in ids], pool):
+        for rows, tokens, part in self._batching.run(ids.lengths.tolist(), pool):
             vectors[rows] = part
             if progress is not None:
                 progress(int(copies[rows].sum()), tokens)

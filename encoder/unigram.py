@@ -212,5 +212,5 @@ def open_unigram(directory: Path) -> Unigram | None:
         # asarray, because a view is quicker than the memmap it looks at.
         arrays = [np.asarray(np.load(directory / f"{name}.npy", mmap_mode="r")) for name in Arrays._fields]
         return Unigram(Arrays(*arrays), Plan(**stored))
-    except (OSError, ValueError, TypeError):
+    except (OSError, EOFError, ValueError, TypeError):
         return None

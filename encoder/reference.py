@@ -56,15 +56,13 @@ class Facts:
     def from_json(cls, text: str) -> Facts:
         """Raises ValueError or TypeError where it is not what `to_json` wrote."""
         facts = cls(**json.loads(text))
+        listed = [facts.prefix, facts.suffix, facts.prefix_tokens, facts.suffix_tokens]
         numbers: list[object] = [facts.vocabulary, facts.pad_id, *facts.prefix, *facts.suffix]
         names: list[object] = [facts.digest, *facts.prefix_tokens, *facts.suffix_tokens]
         if facts.limit is not None:
             numbers.append(facts.limit)
-        if (
-            not all(type(number) is int for number in numbers)
-            or not all(type(name) is str for name in names)
-            or type(facts.arrays) is not bool
-        ):
+        expected: list[tuple[list[Any], type]] = [(listed, list), (numbers, int), (names, str), ([facts.arrays], bool)]
+        if any(type(value) is not kind for values, kind in expected for value in values):
             raise ValueError("a fact has another type")
         return facts
 

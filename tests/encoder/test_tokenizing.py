@@ -115,7 +115,9 @@ def described(tokenizer: Tokenizer) -> tuple[object, ...]:
 
 def texts_of(tokenizer: Tokenizer, texts: list[str], length: int = 64) -> list[list[int]]:
     ids = tokenizer.ids(texts, length)
-    assert (ids.flat.dtype, ids.lengths.dtype, len(ids)) == (np.int32, np.int64, len(texts))
+    assert ids.flat.dtype == np.int32
+    assert ids.lengths.dtype == np.int64
+    assert len(ids) == len(texts)
     return [ids[row].tolist() for row in range(len(ids))]
 
 
@@ -259,7 +261,7 @@ def test_a_tokenizer_that_changed_is_read_anew_and_never_mixed(small: Path) -> N
     after = load_tokenizer(small)
     assert after.digest != before.digest
     assert texts_of(after, ["ab"]) != [[0, 6, 2]]
-    with pytest.raises(EncoderError, match="was changed while it was in use. Load the encoder again"):
+    with pytest.raises(EncoderError, match="was changed while it was in use"):
         before.ids(["ab"] * 20, 64)
 
 

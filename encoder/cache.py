@@ -71,12 +71,22 @@ def file_key(files: Sequence[Path]) -> str:
     return hashlib.sha256(json.dumps(identity).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def remembered(kind: str, files: Sequence[Path], compute: Callable[[], dict[str, str]]) -> dict[str, str]:
-    """What `compute` says about `files`, asked once per state of the files. A cache that cannot be used is no error."""
+def remembered(
+    kind: str,
+    files: Sequence[Path],
+    compute: Callable[[], dict[str, str]],
+    *,
+    usable: Callable[[dict[str, str]], bool] | None = None,
+) -> dict[str, str]:
+    """What `compute` says about `files`, asked once per state of the files. A cache that cannot be used is no error.
+
+    Args:
+        usable: whether what was remembered is what it should be; what is not is computed again.
+    """
     memory = cache_dir() / "digests" / f"{kind}-{file_key(files)[:40]}.json"
     try:
         values = json.loads(memory.read_text("utf-8"))
-        if isinstance(values, dict):
+        if isinstance(values, dict) and (usable is None or usable(values)):
             return values
     except (OSError, ValueError):
         pass

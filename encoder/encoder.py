@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,13 @@ from yusa.encoder.recipe import Recipe, read_recipe
 from yusa.encoder.tokenizing import Tokenizer, load_tokenizer
 from yusa.errors import EncoderError
 
+if TYPE_CHECKING:
+    from yusa.encoder.token_pool import TokenPool
+
 _POOLINGS = ("mean", "cls", "pooler")
+
+_POOLED, _WINDOW = 8192, 32_768
+"""Texts from which on a GPU's are tokenized by other processes, and how many of them at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,8 @@ class Encoder:
         self._revision = revision
         self._forward = forward
         self._tokenizer = tokenizer
+        self._pool: TokenPool | None = None
+        self._pooling_lock = threading.Lock()
 
     @property
     def device(self) -> str:
@@ -181,9 +190,10 @@ class Encoder:
             )
         input_ids = np.full((len(texts), length), self._tokenizer.pad_id, dtype=np.int64)
         mask = np.zeros_like(input_ids)
-        for row, ids in enumerate(self._tokenizer.ids(_sequence(texts), length)):
-            input_ids[row, : len(ids)] = ids
-            mask[row, : len(ids)] = 1
+        ids = self._tokenizer.ids(_sequence(texts), length)
+        for row, size in enumerate(ids.lengths.tolist()):
+            input_ids[row, :size] = ids[row]
+            mask[row, :size] = 1
         return Features(input_ids, np.zeros_like(input_ids), mask)
 
     def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
@@ -194,13 +204,34 @@ class Encoder:
         first: dict[str, int] = {}
         rows_of = np.array([first.setdefault(text, len(first)) for text in _sequence(texts)], dtype=np.int64)
         copies = np.bincount(rows_of, minlength=len(first))
-        ids = TokenIds.of(self._tokenizer.ids([prompt + text for text in first], self.max_length))
+        vectors = np.empty((len(first), self.dimension), dtype=np.float32)
+        start = 0
+        for ids in self._windows(list(first), prompt):
 
-        def done(rows: NDArray[np.int64], tokens: int) -> None:
-            if progress is not None:
-                progress(int(copies[rows].sum()), tokens)
+            def done(rows: NDArray[np.int64], tokens: int, start: int = start) -> None:
+                if progress is not None:
+                    progress(int(copies[start + rows].sum()), tokens)
 
-        return self._forward.vectors(ids, done)[rows_of]
+            vectors[start : start + len(ids)] = self._forward.vectors(ids, done)
+            start += len(ids)
+        return vectors[rows_of]
+
+    def _windows(self, texts: Sequence[str], prompt: str) -> Iterator[TokenIds]:
+        """Ids of `prompt` and each text, all at once, or made by other processes while a GPU is at work."""
+        if len(texts) < _POOLED or not self.device.startswith("cuda"):
+            yield self._tokenizer.ids([prompt + text for text in texts], self.max_length)
+            return
+        with self._pooling_lock:
+            if self._pool is None:
+                self._pool = self._tokenizer.pool(self.max_length)
+            pool = self._pool
+        try:
+            yield from pool.windows(texts, prompt, _WINDOW)
+        except EncoderError:  # a worker ended, and the pool with it
+            with self._pooling_lock:
+                self._pool = None
+            pool.close()
+            raise
 
 
 def _sequence(texts: Sequence[str]) -> Sequence[str]:

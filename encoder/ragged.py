@@ -46,3 +46,10 @@ class TokenIds:
         # Position i of the result belongs to text t, whose first token moves from offsets[rows[t]] to ends[t-1].
         shift = np.repeat(self.offsets[rows] - (ends - lengths), lengths)
         return TokenIds(self.flat[np.arange(len(shift)) + shift], lengths)
+
+
+def joined(parts: Sequence[TokenIds]) -> TokenIds:
+    """The texts of all parts, in their order."""
+    if not parts:
+        return TokenIds(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64))
+    return TokenIds(np.concatenate([part.flat for part in parts]), np.concatenate([part.lengths for part in parts]))

@@ -2,80 +2,140 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yusa.encoder.cache import remembered
-from yusa.encoder.checkpoint import read_json
+from yusa.encoder.cache import build_once, cache_dir, remembered
 from yusa.encoder.pairs import PairFrame, read_pair_frame
+from yusa.encoder.ragged import TokenIds, joined
+from yusa.encoder.reference import Facts, Reference
+from yusa.encoder.unigram import Unigram, open_unigram
 from yusa.errors import EncoderError
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from tokenizers import Tokenizer as Backend
 
+    from yusa.encoder.token_pool import TokenPool
+
 _WINDOW = 2048
 """Texts tokenized in one call: enough to keep every core busy, few enough to bound memory."""
 
+_FEW_TEXTS, _FEW_CHARACTERS = 16, 4000
+"""What is tokenized from arrays, where there are any, rather than wait until `tokenizers` has loaded."""
+
+_LAYOUT = 1
+"""Counts changes in what is remembered of a tokenizer and in what `write_unigram` writes."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_SPECIAL = ("unk", "sep", "pad", "cls", "mask")
 
 
 class Tokenizer:
     """A checkpoint's tokenizer.
 
     Special tokens are put around the ids here and truncation happens here, so that the object underneath never
-    changes and threads may share it. A lone surrogate, which no tokenizer accepts, counts as U+FFFD.
+    changes and threads may share it. That object is loaded when it is first needed. A lone surrogate, which no
+    tokenizer accepts, counts as U+FFFD.
 
     Attributes:
         digest: SHA-256 over what decides the ids of a text.
         prefix, suffix: ids of the special tokens around one text.
+        pad_id: 0 where there is no padding token.
+        vocabulary: number of ids.
         limit: the longest input its configuration allows, in tokens; None where it says nothing.
     """
 
-    def __init__(self, backend: Backend, *, digest: str, pad_id: int, limit: int | None) -> None:
-        backend.no_truncation()
-        backend.no_padding()
-        self._backend = backend
-        self.digest = digest
-        self.pad_id = pad_id
-        self.limit = limit
-        probe = backend.encode("a")
-        content = [index for index, special in enumerate(probe.special_tokens_mask) if not special]
-        first, last = (content[0], content[-1] + 1) if content else (len(probe.ids), len(probe.ids))
-        self.prefix, self.suffix = probe.ids[:first], probe.ids[last:]
-        self._prefix_tokens, self._suffix_tokens = probe.tokens[:first], probe.tokens[last:]
+    def __init__(self, reference: Reference, facts: Facts, loaded: Backend | None) -> None:
+        self.digest = facts.digest
+        self.prefix, self.suffix = facts.prefix, facts.suffix
+        self.pad_id = facts.pad_id
+        self.vocabulary = facts.vocabulary
+        self.limit = facts.limit
+        self._prefix_tokens, self._suffix_tokens = facts.prefix_tokens, facts.suffix_tokens
+        self._has_arrays = facts.arrays
+        self._reference = reference
+        self._loaded = loaded
+        self._loading = threading.Lock()
+
+    @property
+    def _backend(self) -> Backend:
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._reference.load()
+        return self._loaded
+
+    @cached_property
+    def _arrays(self) -> Unigram | None:
+        return open_unigram(_arrays_directory(self._reference)) if self._has_arrays else None
+
+    def load(self) -> None:
+        """Load what is loaded at the first text otherwise.
+
+        Raises:
+            EncoderError: a file of the tokenizer is damaged or was changed since.
+        """
+        _ = self._backend
 
     @property
     def specials(self) -> int:
         """Number of special tokens around one text."""
         return len(self.prefix) + len(self.suffix)
 
-    @property
-    def vocabulary(self) -> int:
-        """Number of ids."""
-        return self._backend.get_vocab_size(with_added_tokens=True)
-
     def count(self, text: str) -> int:
         """Tokens of `text` without special tokens."""
-        return len(self._encodings([text])[0].ids)
+        few = self._few([text])
+        return len(self._encodings([text])[0].ids if few is None else few[0])
 
-    def ids(self, texts: Sequence[str], max_length: int) -> list[NDArray[np.int32]]:
+    def ids(self, texts: Sequence[str], max_length: int) -> TokenIds:
         """Ids of each text, special tokens included, truncated to `max_length`."""
-        room = max_length - self.specials
-        return [
-            np.array(self.prefix + encoding.ids[:room] + self.suffix, dtype=np.int32)
+        few = self._few(texts)
+        if few is not None:
+            return self._framed(few, max_length)
+        windows = [
+            self._framed((encoding.ids for encoding in window), max_length)
             for window in self._windows(texts, offsets=False)
-            for encoding in window
         ]
+        return windows[0] if len(windows) == 1 else joined(windows)
+
+    def pool(self, max_length: int) -> TokenPool:
+        """Processes that do the same as `ids` beside the caller's work. To be closed."""
+        from yusa.encoder.token_pool import TokenPool
+
+        return TokenPool(self._reference.directory, self._reference.lowercase, max_length)
+
+    def _few(self, texts: Sequence[str]) -> list[list[int]] | None:
+        """Ids of a few short texts from the arrays, where that is quicker than what else there is."""
+        if (
+            self._loaded is not None
+            or not self._has_arrays
+            or len(texts) > _FEW_TEXTS
+            or not all(isinstance(text, str) for text in texts)
+            or sum(map(len, texts)) > _FEW_CHARACTERS
+            or self._arrays is None
+        ):
+            return None
+        return self._arrays.ids(texts)
+
+    def _framed(self, texts: Iterable[list[int]], max_length: int) -> TokenIds:
+        """Special tokens around each text's ids, of which as many are kept as there is room for."""
+        room = max_length - self.specials
+        flat: list[int] = []
+        lengths = []
+        for ids in texts:
+            before = len(flat)
+            flat += self.prefix
+            flat += ids[:room]
+            flat += self.suffix
+            lengths.append(len(flat) - before)
+        return TokenIds(np.array(flat, dtype=np.int32), np.array(lengths, dtype=np.int64))
 
     @cached_property
     def pair_frame(self) -> PairFrame:
@@ -138,7 +198,9 @@ class Tokenizer:
 
 
 def load_tokenizer(directory: Path, *, lowercase: bool = False) -> Tokenizer:
-    """Read tokenizer.json, else build BERT's WordPiece from vocab.txt and tokenizer_config.json.
+    """From tokenizer.json, else BERT's WordPiece from vocab.txt and tokenizer_config.json.
+
+    Where the cache remembers the files as they are now, none of them is read before the first text.
 
     Args:
         lowercase: lower-case the text first (sentence-transformers' `do_lower_case`).
@@ -146,116 +208,37 @@ def load_tokenizer(directory: Path, *, lowercase: bool = False) -> Tokenizer:
     Raises:
         EncoderError: neither file is there, or one is damaged.
     """
-    from tokenizers import Tokenizer as Backend
-    from tokenizers import normalizers
+    reference = Reference(directory, lowercase=lowercase)
+    arrays = _arrays_directory(reference)
+    loaded: list[Backend] = []
 
-    config = read_json(directory / "tokenizer_config.json")
-    serialized, vocabulary = directory / "tokenizer.json", directory / "vocab.txt"
+    def compute() -> dict[str, str]:
+        loaded.append(reference.load())
+        facts = reference.facts(loaded[0])
+        return {"facts": replace(facts, arrays=_store_arrays(loaded[0], arrays)).to_json()}
+
+    def usable(values: dict[str, str]) -> bool:
+        try:
+            facts = Facts.from_json(values["facts"])
+        except (KeyError, TypeError, ValueError):
+            return False
+        return not facts.arrays or arrays.is_dir()
+
+    kind = f"tokenizer-{_LAYOUT}{'-lowercase' if lowercase else ''}"
+    values = remembered(kind, reference.files, compute, usable=usable)
+    return Tokenizer(reference, Facts.from_json(values["facts"]), loaded[0] if loaded else None)
+
+
+def _arrays_directory(reference: Reference) -> Path:
+    return cache_dir() / "tokenizers" / f"{reference.key[:40]}-{_LAYOUT}"
+
+
+def _store_arrays(backend: Backend, directory: Path) -> bool:
+    """Whether there are arrays for `backend` in `directory` now."""
+    from yusa.encoder.unigram_arrays import UnsuitableError, write_unigram
+
     try:
-        if serialized.is_file():
-            files = [serialized]
-            backend = Backend.from_file(str(serialized))
-            digest = remembered("tokenizer", files, lambda: {"digest": _digest(read_json(serialized))})["digest"]
-        elif vocabulary.is_file():
-            wordpiece = _wordpiece(vocabulary, config)
-            backend = Backend.from_str(json.dumps(wordpiece))
-            digest = _digest(wordpiece)
-        else:
-            raise EncoderError(
-                f"{directory} has no tokenizer yusa can read: looked for tokenizer.json and vocab.txt. "
-                "Save it with a fast tokenizer (tokenizer.save_pretrained writes tokenizer.json)."
-            )
-    except EncoderError:
-        raise
-    except Exception as error:  # tokenizers raises bare Exception for a damaged file
-        raise EncoderError(f"the tokenizer of {directory} is damaged: {error}. Fetch or save it again.") from error
-    if lowercase:
-        own = backend.normalizer
-        backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([own] if own is not None else [])])
-        digest = hashlib.sha256(f"lowercase {digest}".encode()).hexdigest()
-    pad = backend.token_to_id(_special_tokens(directory, config)["pad"])
-    if pad is None:
-        pad = backend.token_to_id("<pad>")
-    limit = config.get("model_max_length")
-    return Tokenizer(
-        backend,
-        digest=digest,
-        pad_id=0 if pad is None else pad,
-        # Where nothing was said, transformers writes int(1e30) here.
-        limit=int(limit) if isinstance(limit, int | float) and 0 < limit < 1e9 else None,
-    )
-
-
-def _digest(tokenizer: dict[str, Any]) -> str:
-    """Only what decides ids: not the version, nor truncation and padding, nor the decoder."""
-    parts = {
-        key: tokenizer.get(key) for key in ("added_tokens", "normalizer", "pre_tokenizer", "post_processor", "model")
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _special_tokens(directory: Path, config: dict[str, Any]) -> dict[str, str]:
-    names = read_json(directory / "special_tokens_map.json") | config
-    found = {}
-    for kind in _SPECIAL:
-        value = names.get(f"{kind}_token") or f"[{kind.upper()}]"
-        found[kind] = str(value["content"] if isinstance(value, dict) else value)
-    return found
-
-
-def _wordpiece(vocabulary: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """BERT's tokenizer as tokenizer.json would describe it."""
-    with vocabulary.open(encoding="utf-8") as lines:
-        vocab = {line.rstrip("\n"): index for index, line in enumerate(lines)}
-    special = _special_tokens(vocabulary.parent, config)
-    absent = [special[kind] for kind in ("unk", "sep", "cls") if special[kind] not in vocab]
-    if absent:
-        raise EncoderError(f"{vocabulary} lacks {', '.join(absent)}. Fetch or save the tokenizer again.")
-
-    def piece(kind: str) -> dict[str, Any]:
-        return {"id": special[kind], "ids": [vocab[special[kind]]], "tokens": [special[kind]]}
-
-    def around(name: str, type_id: int, *kinds: str) -> list[dict[str, Any]]:
-        parts: list[dict[str, Any]] = [{"SpecialToken": {"id": special[kind], "type_id": type_id}} for kind in kinds]
-        parts.insert(len(parts) - 1, {"Sequence": {"id": name, "type_id": type_id}})
-        return parts
-
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {
-                "id": vocab[token],
-                "content": token,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for token in sorted({token for token in special.values() if token in vocab}, key=vocab.__getitem__)
-        ],
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": bool(config.get("tokenize_chinese_chars", True)),
-            "strip_accents": config.get("strip_accents"),
-            "lowercase": bool(config.get("do_lower_case", True)),
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": around("A", 0, "cls", "sep"),
-            "pair": around("A", 0, "cls", "sep") + around("B", 1, "sep"),
-            "special_tokens": {special[kind]: piece(kind) for kind in ("cls", "sep")},
-        },
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": special["unk"],
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": vocab,
-        },
-    }
+        build_once(directory, lambda into: write_unigram(backend, into))
+    except (UnsuitableError, EncoderError):  # the latter for a cache that cannot be written
+        return False
+    return True

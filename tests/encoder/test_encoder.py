@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from yusa.encoder import Encoder
+from yusa.encoder import encoder as encoder_module
 from yusa.encoder.base import Pooling, SentenceEncoder
 from yusa.encoder.network import Batch, Network
 from yusa.errors import EncoderError
@@ -325,3 +326,37 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(tiny_bert: Path, many: list[str]) ->
     assert half.dtype == "float16"
     assert (half.encode_documents(many) * cpu).sum(axis=1).min() > 0.999
     assert half.fingerprint == exact.fingerprint
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch, encoder: Encoder) -> Iterator[Encoder]:
+    """An encoder that takes its device for a GPU and many texts for very many."""
+    monkeypatch.setattr(Encoder, "device", "cuda")
+    monkeypatch.setattr(encoder_module, "_POOLED", 10)
+    monkeypatch.setattr(encoder_module, "_WINDOW", 25)
+    yield encoder
+    if encoder._pool is not None:
+        encoder._pool.close()
+
+
+def test_beside_a_gpu_other_processes_tokenize(
+    as_on_a_gpu: Encoder, many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = np.concatenate([as_on_a_gpu.encode_documents([text]) for text in many])
+    assert as_on_a_gpu._pool is None
+    monkeypatch.setattr(as_on_a_gpu._tokenizer, "ids", lambda *_: pytest.fail("tokenized in this process"))
+    calls: list[tuple[int, int]] = []
+    texts = [*many, many[0]]
+    found = as_on_a_gpu.encode_documents(texts, progress=lambda texts, tokens: calls.append((texts, tokens)))
+    np.testing.assert_allclose(found, [*expected, expected[0]], atol=2e-6)
+    assert sum(count for count, _ in calls) == len(texts)
+
+
+def test_a_tokenizing_process_that_dies_is_an_error_once(as_on_a_gpu: Encoder, many: list[str]) -> None:
+    expected = as_on_a_gpu.encode_documents(many)
+    assert as_on_a_gpu._pool is not None
+    for worker in as_on_a_gpu._pool._workers:
+        worker.kill()
+    with pytest.raises(EncoderError, match="a process that tokenizes"):
+        as_on_a_gpu.encode_documents(many)
+    np.testing.assert_allclose(as_on_a_gpu.encode_documents(many), expected, atol=2e-6)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
+import struct
 import subprocess
 import sys
 from collections import deque
@@ -15,6 +16,8 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from yusa.encoder.ragged import TokenIds, joined
 from yusa.encoder.tokenizing import load_tokenizer
 from yusa.errors import EncoderError
@@ -25,11 +28,13 @@ _TASK = 1024
 _AHEAD = 2
 _MOST_WORKERS = 14
 _START = """
-import pickle, sys
-sys.path[:] = pickle.load(sys.stdin.buffer)
+import json, sys
+sys.path[:] = json.loads(sys.stdin.buffer.readline().decode("utf-8", "surrogatepass"))
 from yusa.encoder.token_pool import serve
 serve()
 """
+_ANSWER = struct.Struct("<?qq")
+"""Whether there are ids; then how many int64 lengths and int32 ids follow, else how many bytes of what went wrong."""
 
 
 class TokenPool:
@@ -123,7 +128,7 @@ class TokenPool:
 
 
 class _Worker:
-    """One process: a pickled request to its standard input, a pickled answer from its standard output."""
+    """One process: a line of JSON to its standard input, an answer (`_ANSWER`) from its standard output."""
 
     def __init__(self, directory: Path, lowercase: bool, max_length: int) -> None:
         try:
@@ -141,7 +146,7 @@ class _Worker:
         self._requests, self._answers = self._process.stdin, self._process.stdout
         with suppress(OSError):  # of a process that ended at once, the first text will tell
             self._send(sys.path)
-            self._send((directory, lowercase, max_length))
+            self._send([str(directory), lowercase, max_length])
 
     @property
     def pid(self) -> int:
@@ -149,9 +154,13 @@ class _Worker:
 
     def ids(self, prompt: str, texts: list[str]) -> TokenIds:
         try:
-            self._send((prompt, texts))
-            answer = pickle.load(self._answers)
-        except (OSError, EOFError, pickle.UnpicklingError):
+            self._send([prompt, texts])
+            done, texts_or_bytes, tokens = _ANSWER.unpack(self._read(_ANSWER.size))
+            if done:
+                lengths = np.frombuffer(self._read(8 * texts_or_bytes), dtype="<i8")
+                return TokenIds(np.frombuffer(self._read(4 * tokens), dtype="<i4"), lengths)
+            why = self._read(texts_or_bytes).decode()
+        except (OSError, EOFError):
             self._process.kill()
             status = self._process.wait()
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
@@ -159,9 +168,7 @@ class _Worker:
                 f"a process that tokenizes {how} before it had answered. If memory was short, use fewer workers; "
                 "what it wrote to standard error says more."
             ) from None
-        if isinstance(answer, str):
-            raise EncoderError(answer)
-        return TokenIds(*answer)
+        raise EncoderError(why)
 
     def kill(self) -> None:
         self._process.kill()
@@ -173,8 +180,14 @@ class _Worker:
                 pipe.close()
 
     def _send(self, request: Any) -> None:
-        pickle.dump(request, self._requests, protocol=5)
+        self._requests.write(json.dumps(request, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
         self._requests.flush()
+
+    def _read(self, count: int) -> bytes:
+        data = self._answers.read(count)
+        if len(data) < count:
+            raise EOFError
+        return data
 
 
 def serve() -> None:
@@ -182,25 +195,34 @@ def serve() -> None:
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    directory, lowercase, max_length = pickle.load(requests)
-    tokenizer = failure = None
+    directory, lowercase, max_length = _request(requests.readline())
+    tokenizer, failure = None, ""
     try:
-        tokenizer = load_tokenizer(directory, lowercase=lowercase)
+        tokenizer = load_tokenizer(Path(directory), lowercase=lowercase)
         tokenizer.load()
     except EncoderError as error:
         failure = str(error)
-    with suppress(EOFError, BrokenPipeError):
-        while True:
-            prompt, texts = pickle.load(requests)
-            answer: Any = failure
-            if tokenizer is not None and failure is None:
+    with suppress(BrokenPipeError):
+        for line in requests:
+            prompt, texts = _request(line)
+            why = failure
+            if tokenizer is not None and not failure:
                 try:
                     ids = tokenizer.ids([prompt + text for text in texts], max_length)
-                    answer = (ids.flat, ids.lengths)
                 except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
-                    answer = f"cannot tokenize with the tokenizer of {directory}: {error}"
-            pickle.dump(answer, answers, protocol=5)
+                    why = f"cannot tokenize with the tokenizer of {directory}: {error}"
+                else:
+                    answers.write(_ANSWER.pack(True, len(ids.lengths), len(ids.flat)))
+                    answers.write(ids.lengths.astype("<i8").tobytes() + ids.flat.astype("<i4").tobytes())
+            if why:
+                message = why.encode("utf-8", "replace")
+                answers.write(_ANSWER.pack(False, len(message), 0) + message)
             answers.flush()
+
+
+def _request(line: bytes) -> Any:
+    # A lone surrogate arrives as it is.
+    return json.loads(line.decode("utf-8", "surrogatepass"))
 
 
 def _cores() -> int:

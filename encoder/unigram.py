@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 METASPACE = "▁"
@@ -210,7 +211,7 @@ def open_unigram(directory: Path) -> Unigram | None:
     try:
         stored: Any = json.loads((directory / "plan.json").read_text("utf-8"))
         # asarray, because a view is quicker than the memmap it looks at.
-        arrays = [np.asarray(np.load(directory / f"{name}.npy", mmap_mode="r")) for name in Arrays._fields]
+        arrays = [np.asarray(open_memmap(directory / f"{name}.npy", mode="r")) for name in Arrays._fields]
         return Unigram(Arrays(*arrays), Plan(**stored))
     except (OSError, EOFError, ValueError, TypeError):
         return None

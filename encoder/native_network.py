@@ -183,10 +183,8 @@ class NativeNetwork:
         """Compute all texts; `finished` is called on this thread."""
         if not len(ids):
             return
-        if len(ids) == 1 or len(ids.flat) <= _TOGETHER or self.threads == 1:
-            for rows in _batches(ids.lengths, np.arange(len(ids)), _TOKENS * self.threads):
-                batch = ids.take(rows)
-                finished(rows, batch, self._forward(batch, result, self.threads))
+        if len(ids) == 1 or len(ids.flat) <= _TOGETHER:
+            finished(np.arange(len(ids)), ids, self._forward(ids, result, self.threads))
             return
         from concurrent.futures import ThreadPoolExecutor
 

@@ -5,6 +5,7 @@
 // once by what belongs to it, while its rows are in the cache. One thread takes a batch through alone; a team divides the
 // columns of each product and the heads, so that every weight is read by one core only, and each member normalises
 // all rows for itself, which costs less than waiting for the others once more.
+#define _GNU_SOURCE
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,8 +68,9 @@ static void linear(pair w, long from, long to, long rows, long depth, const floa
     for (long p = from; p < to; p++) {
         const float *panel = w.weight + p * depth * COLUMNS;
         const float *ahead = p + 1 < to ? panel + depth * COLUMNS : next;
-        for (long r = 0; r < rows; r += ROWS) {
-            long some = rows - r < ROWS ? rows - r : ROWS;
+        // Passes of nearly equal height: one of three rows takes as long as one of four.
+        for (long r = 0, left = passes, some; r < rows; r += some, left--) {
+            some = (rows - r + left - 1) / left;
             product a = {.x = x + r * ldx, .w = panel, .bias = w.bias + p * COLUMNS, .out = out + p * step + r * ldo,
                          .residual = residual ? residual + r * ldo + p * COLUMNS : 0, .ahead = ahead,
                          .depth = depth, .ldx = ldx, .ldr = ldo, .ldo = ldo, .stride = stride};

@@ -25,6 +25,8 @@ static struct {
     pthread_mutex_t busy, lock;
     pthread_cond_t wake;
     int workers;
+    pthread_t threads[MOST_THREADS];
+    int avoided;
     work *work;
     void *job;
     team team;
@@ -96,10 +98,25 @@ static int hire(int wanted) {
         // Its first call is the next one, as the lock is held until then.
         if (pthread_create(&thread, 0, worker, (void *)(intptr_t)(pool.workers + 1))) break;
         pthread_detach(thread);
-        pool.workers++;
+        pool.threads[pool.workers++] = thread;
+        pool.avoided = -1;
     }
     pthread_sigmask(SIG_SETMASK, &before, 0);
     return pool.workers < wanted ? pool.workers : wanted;
+}
+
+// Linux wakes a thread on the core of the one that wakes it, though another is idle, and leaves it there for the
+// milliseconds that a forward pass takes; so workers may run on all cores that this thread may use but its own.
+static void step_aside(void) {
+#ifdef __linux__
+    const int here = sched_getcpu();
+    cpu_set_t cores;
+    if (here == pool.avoided || sched_getaffinity(0, sizeof cores, &cores)) return;
+    CPU_CLR(here, &cores);
+    if (!CPU_COUNT(&cores)) return;
+    for (int i = 0; i < pool.workers; i++) pthread_setaffinity_np(pool.threads[i], sizeof cores, &cores);
+    pool.avoided = here;
+#endif
 }
 
 // `work` on this thread and up to `threads` - 1 others; alone while they serve another call.
@@ -111,6 +128,7 @@ static void together(int threads, work *work, void *job) {
     }
     pthread_mutex_lock(&pool.lock);
     int workers = hire((threads < MOST_THREADS ? threads : MOST_THREADS) - 1);
+    step_aside();
     pool.work = work;
     pool.job = job;
     pool.team.threads = workers + 1;

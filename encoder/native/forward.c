@@ -54,6 +54,9 @@ enum { BLOCK = 48 };  // rows of the wide inner layer at a time: they stay in th
 
 static long padded(long width) { return (width + COLUMNS - 1) / COLUMNS * COLUMNS; }
 
+// From row to row: an odd number of cache lines, so that the same columns of many rows do not fall into the same few sets.
+static long stride(long width) { return padded(width) | COLUMNS; }
+
 // w (columns, depth) into panels of 16 columns, each (depth, 16); columns past the last are zero.
 void pack(const float *w, long columns, long depth, float *out) {
     for (long c = 0; c < columns; c += COLUMNS)
@@ -64,7 +67,7 @@ void pack(const float *w, long columns, long depth, float *out) {
 // Columns [16 from, 16 to) of activation(x w + bias + residual); panel p of the result is written to out + p * step.
 static void linear(pair w, long from, long to, long rows, long depth, const float *x, long ldx, const float *residual,
                    enum activation kind, float *out, long ldo, long step, const float *next) {
-    long passes = (rows + ROWS - 1) / ROWS, stride = (COLUMNS + passes - 1) / passes;
+    long passes = (rows + ROWS - 1) / ROWS, fetched = (COLUMNS + passes - 1) / passes;
     for (long p = from; p < to; p++) {
         const float *panel = w.weight + p * depth * COLUMNS;
         const float *ahead = p + 1 < to ? panel + depth * COLUMNS : next;
@@ -73,22 +76,22 @@ static void linear(pair w, long from, long to, long rows, long depth, const floa
             some = (rows - r + left - 1) / left;
             product a = {.x = x + r * ldx, .w = panel, .bias = w.bias + p * COLUMNS, .out = out + p * step + r * ldo,
                          .residual = residual ? residual + r * ldo + p * COLUMNS : 0, .ahead = ahead,
-                         .depth = depth, .ldx = ldx, .ldr = ldo, .ldo = ldo, .stride = stride};
+                         .depth = depth, .ldx = ldx, .ldo = ldo, .stride = fetched};
             multiply(some, &a);
             if (kind != NONE)
                 for (float *row = a.out; row < a.out + some * ldo; row += ldo) {
                     store(row, activated(kind, load(row)));
                     store(row + 8, activated(kind, load(row + 8)));
                 }
-            ahead += depth * stride;
+            ahead += depth * fetched;
         }
     }
 }
 
 // to = x normalised over `width` columns; may be in place.
 static void normalise(pair w, float epsilon, long rows, long width, const float *x, float *to) {
-    long wide = padded(width);
-    for (; rows--; x += wide, to += wide) {
+    const long wide = padded(width), step = stride(width);
+    for (; rows--; x += step, to += step) {
         v8 sum = all(0.0f), squares = all(0.0f);
         for (long i = 0; i < wide; i += 8) sum += load(x + i);
         v8 mean = all(sum8(sum) / (float)width);
@@ -100,23 +103,21 @@ static void normalise(pair w, float epsilon, long rows, long width, const float 
     }
 }
 
-// Rows of scores, `count` of them real in a width that is padded, into weights that sum to one.
-static void softmax(long rows, long count, float scale, float *row) {
-    long wide = padded(count);
-    for (; rows--; row += wide) {
-        for (long i = count; i < wide; i++) row[i] = -INFINITY;
-        v8 most = load(row), sum = all(0.0f);
-        for (long i = 8; i < wide; i += 8) most = larger(most, load(row + i));
-        float largest = most[0];
-        for (int i = 1; i < 8; i++) largest = most[i] > largest ? most[i] : largest;
-        for (long i = 0; i < wide; i += 8) {
-            v8 value = exp8((load(row + i) - largest) * scale);
-            store(row + i, value);
-            sum += value;
-        }
-        v8 factor = all(1.0f / sum8(sum));
-        for (long i = 0; i < wide; i += 8) store(row + i, load(row + i) * factor);
+// e^(scale (score - the row's largest)) in place for a row of scores, `count` of them real in a width that is padded;
+// returns what makes their sum one.
+static float softmax(long count, float scale, float *row) {
+    const long wide = padded(count);
+    for (long i = count; i < wide; i++) row[i] = -INFINITY;
+    v8 most = load(row), sum = all(0.0f);
+    for (long i = 8; i < wide; i += 8) most = larger(most, load(row + i));
+    float largest = most[0];
+    for (int i = 1; i < 8; i++) largest = most[i] > largest ? most[i] : largest;
+    for (long i = 0; i < wide; i += 8) {
+        v8 value = exp8(load(row + i) * scale - largest * scale);
+        store(row + i, value);
+        sum += value;
     }
+    return 1.0f / sum8(sum);
 }
 
 // One head of one text: softmax(q k' scale) v. q and to: `asking` rows; k (count, padded size) in panels of 16 features
@@ -134,20 +135,24 @@ static void attend(const model *m, long asking, long count, const float *q, long
         long some = asking - r < ROWS ? asking - r : ROWS;
         for (long c = 0; c < wide; c += COLUMNS) {
             product a = {.x = q + r * ldq, .w = keys + c * size, .out = scores + c, .depth = size, .ldx = ldq,
-                         .ldo = wide, .ahead = q};
+                         .ldo = wide, .bias = ZERO, .ahead = q};
             multiply(some, &a);
         }
-        softmax(some, count, m->scale, scores);
+        float factors[ROWS];
+        for (long i = 0; i < some; i++) factors[i] = softmax(count, m->scale, scores + i * wide);
         for (long p = 0; p < padded(size) / COLUMNS; p++) {
             product a = {.x = scores, .w = v + p * step, .out = to + r * ldo + p * COLUMNS, .depth = count,
-                         .ldx = wide, .ldo = ldo, .ahead = q};
+                         .ldx = wide, .ldo = ldo, .bias = ZERO, .ahead = q};
             multiply(some, &a);
+            for (long i = 0; i < some; i++)
+                for (float *part = a.out + i * ldo, *end = part + COLUMNS; part < end; part += 8)
+                    store(part, load(part) * factors[i]);
         }
     }
 }
 
 static void pool_states(const batch *b, const float *x, int cut) {
-    long hidden = b->model->hidden, wide = padded(hidden);
+    const long hidden = b->model->hidden, wide = stride(hidden);
     float *out = b->out;
     if (b->result == STATES || cut) {
         long rows = cut ? b->texts : b->offsets[b->texts];
@@ -167,24 +172,27 @@ static long share(long of, int me, int threads) { return of * me / threads; }
 static void run(void *job, int me, team *team) {
     const batch *b = job;
     const model *m = b->model;
-    const long hidden = padded(m->hidden), inner = padded(m->inner), size = padded(m->size), all_heads = m->heads * size;
+    const long hidden = stride(m->hidden), inner = stride(m->inner), size = padded(m->size), all_heads = m->heads * size;
+    const long context = stride(all_heads);
     const long tokens = b->offsets[b->texts], last = m->layers - 1;
     float *x = b->own + me * b->own_size, *first = x + tokens * hidden, *heads = first + b->texts * hidden;
     float *space = heads + 3 * tokens * size;
     const int threads = team->threads;
-#define FROM(width) share((width) / COLUMNS, me, threads)
-#define TO(width) share((width) / COLUMNS, me + 1, threads)
+    const long hidden_panels = padded(m->hidden) / COLUMNS, inner_panels = padded(m->inner) / COLUMNS;
+    const long from = share(hidden_panels, me, threads), to = share(hidden_panels, me + 1, threads);
+    const long inner_from = share(inner_panels, me, threads), inner_to = share(inner_panels, me + 1, threads);
+    const long head_from = share(m->heads, me, threads), head_to = share(m->heads, me + 1, threads);
 
     // The embeddings are small: each member makes them for itself.
-    long embedding = padded(m->embedding);
+    const long embedding = stride(m->embedding);
     float *start = m->projection.weight ? heads : x;
     for (long r = 0; r < tokens; r++) {
         memcpy(start + r * embedding, b->x + r * m->embedding, (size_t)m->embedding * sizeof(float));
-        for (long i = m->embedding; i < embedding; i++) start[r * embedding + i] = 0.0f;
+        for (long i = m->embedding; i < padded(m->embedding); i++) start[r * embedding + i] = 0.0f;
     }
     normalise(m->norm, m->epsilon, tokens, m->embedding, start, start);
     if (m->projection.weight)
-        linear(m->projection, 0, hidden / COLUMNS, tokens, m->embedding, start, embedding, 0, NONE, x, hidden, COLUMNS,
+        linear(m->projection, 0, hidden_panels, tokens, m->embedding, start, embedding, 0, NONE, x, hidden, COLUMNS,
                m->projection.weight);
 
     for (long number = 0; number <= last; number++) {
@@ -198,22 +206,20 @@ static void run(void *job, int me, team *team) {
                 memcpy(first + t * hidden, x + b->offsets[t] * hidden, (size_t)hidden * sizeof(float));
 
         const long panels = size / COLUMNS, depth = m->hidden;
-        const float *out_weight = l->out.weight + FROM(hidden) * all_heads * COLUMNS;
-        const float *up_weight = l->up.weight + FROM(inner) * depth * COLUMNS;
-        const float *down_weight = l->down.weight + FROM(hidden) * m->inner * COLUMNS;
-        const long to = share(m->heads, me + 1, threads);
-        for (long h = share(m->heads, me, threads); h < to; h++) {
+        const float *out_weight = l->out.weight + from * all_heads * COLUMNS;
+        const float *up_weight = l->up.weight + inner_from * depth * COLUMNS;
+        const float *down_weight = l->down.weight + from * m->inner * COLUMNS;
+        for (long h = head_from; h < head_to; h++) {
             const pair asks = {l->qkv.weight + 3 * h * size * depth, l->qkv.bias + 3 * h * size};
             const pair told = {asks.weight + size * depth, asks.bias + size};
-            const float *next = h + 1 < to ? told.weight + 2 * size * depth : out_weight;
+            const float *next = h + 1 < head_to ? told.weight + 2 * size * depth : out_weight;
             float *query = heads, *key = heads + tokens * size, *value = key + tokens * size;
             linear(asks, 0, panels, asking, depth, asked, hidden, 0, NONE, query, size, COLUMNS, told.weight);
             linear(told, 0, 2 * panels, tokens, depth, x, hidden, 0, NONE, key, COLUMNS, tokens * COLUMNS, next);
             for (long t = 0; t < b->texts; t++) {
                 const long begin = b->offsets[t], count = b->offsets[t + 1] - begin, at = cut ? t : begin;
                 attend(m, cut ? 1 : count, count, query + at * size, size, key + begin * COLUMNS,
-                       value + begin * COLUMNS, tokens * COLUMNS, b->context + at * all_heads + h * size, all_heads,
-                       space);
+                       value + begin * COLUMNS, tokens * COLUMNS, b->context + at * context + h * size, context, space);
             }
         }
         meet(team);
@@ -221,16 +227,16 @@ static void run(void *job, int me, team *team) {
             const long rows = asking - r < BLOCK ? asking - r : BLOCK;
             float *state = asked + r * hidden, *sum = b->sum + r * hidden;
             const int final = r + BLOCK >= asking;
-            const float *after = final ? (number < last ? l[1].qkv.weight + 3 * share(m->heads, me, threads) * size * depth
+            const float *after = final ? (number < last ? l[1].qkv.weight + 3 * head_from * size * depth
                                                         : out_weight) : out_weight;
-            linear(l->out, FROM(hidden), TO(hidden), rows, all_heads, b->context + r * all_heads, all_heads, state, NONE,
+            linear(l->out, from, to, rows, all_heads, b->context + r * context, context, state, NONE,
                    sum, hidden, COLUMNS, up_weight);
             meet(team);
             normalise(l->out_norm, m->epsilon, rows, m->hidden, sum, state);
-            linear(l->up, FROM(inner), TO(inner), rows, depth, state, hidden, 0, m->activation, b->inner, inner, COLUMNS,
+            linear(l->up, inner_from, inner_to, rows, depth, state, hidden, 0, m->activation, b->inner, inner, COLUMNS,
                    down_weight);
             meet(team);
-            linear(l->down, FROM(hidden), TO(hidden), rows, m->inner, b->inner, inner, state, NONE, sum, hidden, COLUMNS,
+            linear(l->down, from, to, rows, m->inner, b->inner, inner, state, NONE, sum, hidden, COLUMNS,
                    after);
             meet(team);
             normalise(l->down_norm, m->epsilon, rows, m->hidden, sum, state);
@@ -240,7 +246,7 @@ static void run(void *job, int me, team *team) {
     if (me) return;
     const int cut = x == first;
     if (b->result == POOLER) {
-        linear(m->pooler, 0, hidden / COLUMNS, b->texts, m->hidden, x, hidden, 0, TANH, b->sum, hidden, COLUMNS,
+        linear(m->pooler, 0, hidden_panels, b->texts, m->hidden, x, hidden, 0, TANH, b->sum, hidden, COLUMNS,
                m->pooler.weight);
         x = b->sum;
     }
@@ -249,8 +255,8 @@ static void run(void *job, int me, team *team) {
 
 // Returns 0, or -1 where there is no memory. At least one text, each of at least one token.
 int forward(const model *m, const float *x, const long *offsets, long texts, int result, float *out, int threads) {
-    const long hidden = padded(m->hidden), size = padded(m->size), tokens = offsets[texts];
-    const long embedding = padded(m->embedding);
+    const long hidden = stride(m->hidden), size = padded(m->size), tokens = offsets[texts];
+    const long embedding = stride(m->embedding);
     batch b = {.model = m, .x = x, .offsets = offsets, .texts = texts, .result = (enum result)result, .out = out};
     for (long t = 0; t < texts; t++)
         if (offsets[t + 1] - offsets[t] > b.longest) b.longest = offsets[t + 1] - offsets[t];
@@ -259,8 +265,8 @@ int forward(const model *m, const float *x, const long *offsets, long texts, int
     const long heads = 3 * tokens * size, most = heads > tokens * embedding ? heads : tokens * embedding;
     // A line between members, so that they never write to the same one.
     b.own_size = padded((tokens + texts) * hidden + most + padded(b.longest) * (m->size + ROWS)) + COLUMNS;
-    const long context = tokens * m->heads * size, sum = (tokens > texts ? tokens : texts) * hidden;
-    const long inner = BLOCK * padded(m->inner);
+    const long context = tokens * stride(m->heads * size), sum = (tokens > texts ? tokens : texts) * hidden;
+    const long inner = BLOCK * stride(m->inner);
     const size_t bytes = (size_t)(context + sum + inner + threads * b.own_size) * sizeof(float);
     float *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!memory) return -1;

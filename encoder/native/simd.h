@@ -15,6 +15,8 @@
 #pragma GCC target("avx2,fma")
 #endif
 
+// What is summed stays in registers only if loops over rows are gone before arrays are looked at.
+#define EACH_ROW _Pragma("GCC unroll 6") for (int r = 0; r < rows; r++)
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
@@ -29,11 +31,14 @@ enum activation { NONE, GELU, GELU_TANH, RELU, SILU, TANH };
 INLINE v8 all(float x) { return (v8){x, x, x, x, x, x, x, x}; }
 INLINE v8 load(const float *x) { return *(const v8 *)x; }
 INLINE void store(float *to, v8 x) { *(v8 *)to = x; }
-INLINE v8 larger(v8 a, v8 b) {
-    i8 mask = a > b;
-    return (v8)(((i8)a & mask) | ((i8)b & ~mask));
-}
-INLINE v8 smaller(v8 a, v8 b) { return -larger(-a, -b); }
+#if defined(__x86_64__)
+INLINE v8 larger(v8 a, v8 b) { return __builtin_ia32_maxps256(a, b); }
+INLINE v8 smaller(v8 a, v8 b) { return __builtin_ia32_minps256(a, b); }
+#else
+INLINE v8 chosen(i8 mask, v8 a, v8 b) { return (v8)(((i8)a & mask) | ((i8)b & ~mask)); }
+INLINE v8 larger(v8 a, v8 b) { return chosen(a > b, a, b); }
+INLINE v8 smaller(v8 a, v8 b) { return chosen(a < b, a, b); }
+#endif
 INLINE float sum8(v8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
 // e^x by 2^n e^r, |r| <= ln 2 / 2, with the polynomial of Cephes (expf); x is clamped to where the result is normal.
@@ -91,35 +96,43 @@ INLINE v8 activated(enum activation kind, v8 x) {
 //
 // `ahead`: memory wanted soon, of which `stride` floats are fetched per step. Weights that come from memory must be asked
 // for while the sums go on: a product of a dozen rows takes no longer than its weights take to arrive.
+static const float ZERO[COLUMNS];
+
 typedef struct {
     const float *x, *w, *bias, *residual, *ahead;
     float *out;
-    long depth, ldx, ldr, ldo, stride;
+    long depth, ldx, ldo, stride;
 } product;
 
 INLINE void tile(int rows, const product *a) {
     v8 sum[ROWS][2];
-    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = all(0.0f);
+    EACH_ROW sum[r][0] = sum[r][1] = all(0.0f);
     const float *x = a->x, *w = a->w, *ahead = a->ahead;
     const long ldx = a->ldx, stride = a->stride, depth = a->depth;
     for (long i = 0; i < depth; i++) {
-        __builtin_prefetch(ahead, 0, 2);
+        __builtin_prefetch(ahead, 0, 3);
         ahead += stride;
         v8 left = load(w + i * COLUMNS), right = load(w + i * COLUMNS + 8);
-        for (int r = 0; r < rows; r++) {
+        EACH_ROW {
             v8 value = all(x[r * ldx + i]);
             sum[r][0] += value * left;
             sum[r][1] += value * right;
         }
     }
-    for (int half = 0; half < 2; half++) {
-        v8 bias = a->bias ? load(a->bias + 8 * half) : all(0.0f);
-        for (int r = 0; r < rows; r++) {
-            v8 value = sum[r][half] + bias;
-            if (a->residual) value += load(a->residual + r * a->ldr + 8 * half);
-            store(a->out + r * a->ldo + 8 * half, value);
+    const v8 left = load(a->bias), right = load(a->bias + 8);
+    float *out = a->out;
+    const float *residual = a->residual;
+    const long ldo = a->ldo;
+    if (residual)
+        EACH_ROW {
+            store(out + r * ldo, sum[r][0] + left + load(residual + r * ldo));
+            store(out + r * ldo + 8, sum[r][1] + right + load(residual + r * ldo + 8));
         }
-    }
+    else
+        EACH_ROW {
+            store(out + r * ldo, sum[r][0] + left);
+            store(out + r * ldo + 8, sum[r][1] + right);
+        }
 }
 
 static void multiply(long rows, const product *a) {

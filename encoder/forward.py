@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yusa.encoder.array_network import ArrayNetwork
-from yusa.encoder.base import Done, Pooling
+from yusa.encoder.base import Done, Pooling, Quantization
 from yusa.encoder.checkpoint import Checkpoint
 from yusa.encoder.device import asked_device, device_of, dtype_of, may_have_cuda
 from yusa.encoder.gate import same_numbers
 from yusa.encoder.ragged import TokenIds
+from yusa.errors import EncoderError
 
 if TYPE_CHECKING:
     import torch
@@ -42,13 +43,21 @@ class Forward:
         pooling, normalize: what a text's vector is made of, and whether to length 1.
         device: "cpu", "cuda" …; None where yusa chooses, after YUSA_DEVICE.
         dtype: None is float32 on a CPU and float16 elsewhere.
+        quantization: "int8" is computed by its own network alone, on the CPU beside float32.
 
     Raises:
-        EncoderError: the device or the dtype cannot be had.
+        EncoderError: the device, the dtype or the quantization cannot be had.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, pooling: Pooling, *, normalize: bool, device: str | None, dtype: str | None
+        self,
+        checkpoint: Checkpoint,
+        pooling: Pooling,
+        *,
+        normalize: bool,
+        device: str | None,
+        dtype: str | None,
+        quantization: Quantization = "none",
     ) -> None:
         self.architecture = checkpoint.architecture
         self._checkpoint = checkpoint
@@ -60,7 +69,16 @@ class Forward:
         self._network: AnyNetwork | None = None
         at_home = self._asked_device in (None, "cpu")
         self._array: ArrayNetwork | None = None
-        if at_home and dtype_of(dtype, "cpu") == "float32":
+        self._int8 = quantization == "int8"
+        if self._int8:
+            where, kind = self._asked_device or "cpu", dtype_of(dtype, "cpu")
+            if not where.startswith("cpu") or kind != "float32":
+                raise EncoderError(
+                    f"int8 is computed on a CPU beside float32, not on {where} beside {kind}. Choose the device cpu "
+                    "(--device, YUSA_DEVICE) and no dtype, or leave int8 out."
+                )
+            self._device = where
+        elif at_home and dtype_of(dtype, "cpu") == "float32":
             self._array = ArrayNetwork(checkpoint.architecture, checkpoint.tensors)
         if not at_home:
             self._device = str(device_of(self._asked_device))
@@ -83,7 +101,7 @@ class Forward:
         """What encodes a few texts now, for people and for remembering that it was checked."""
         if self._array is not None:
             return f"numpy {np.__version__}"
-        return f"torch on {self.device} in {self.dtype}"
+        return f"torch on {self.device} in {'int8' if self._int8 else self.dtype}"
 
     def vectors(self, ids: TokenIds, done: Done | None = None) -> NDArray[np.float32]:
         """float32 (texts, hidden), in the order of the texts."""
@@ -102,13 +120,13 @@ class Forward:
         if network is None:
             with self._lock:
                 if self._network is None:
-                    self._network = self._made()
+                    self._network = self._made_in_int8() if self._int8 else self._made()
                 network = self._network
         return network
 
     def _made(self) -> AnyNetwork:
         """The first network whose numbers are right."""
-        reference = self._array or ArrayNetwork(self.architecture, self._checkpoint.tensors)
+        reference = self.in_float32()
         for name, network in self._candidates():
             try:
                 found = same_numbers(network, reference, self.architecture, self._pooling, dtype=self.dtype)
@@ -123,6 +141,29 @@ class Forward:
                 )
             _log.warning("%s on %s in %s is not used: %s", name, self.device, self.dtype, why)
         return reference
+
+    def _made_in_int8(self) -> AnyNetwork:
+        """Raises EncoderError where it does not run or is wrong: no other network gives the same vectors."""
+        from yusa.encoder.int8_network import Int8Network
+
+        reference = self.in_float32()
+        try:
+            network = Int8Network(self.architecture, self._checkpoint.tensors)
+            found = same_numbers(network, reference, self.architecture, self._pooling, dtype="int8")
+        except (RuntimeError, AttributeError) as error:  # from a kernel, or where this torch has it no more
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+        else:
+            if found.enough:
+                return network
+            why = f"its vectors are far from float32's (lowest cosine {found.cosine:.4f})"
+        raise EncoderError(
+            f"int8 cannot be used here: {why}. Leave it out; an index made with it can be changed with "
+            "`yusa reindex --encoder`."
+        )
+
+    def in_float32(self) -> ArrayNetwork:
+        """The reference of all networks."""
+        return self._array or ArrayNetwork(self.architecture, self._checkpoint.tensors)
 
     def _candidates(self) -> Iterator[tuple[str, AnyNetwork]]:
         """Torch's networks, the fastest first."""

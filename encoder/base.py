@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pooling = Literal["mean", "cls", "pooler"]
+Quantization = Literal["none", "int8"]
 _SHOWN = 40
 EncodeProgress = Callable[[int, int], None]
 """Called with (texts, tokens) finished since the last call."""

@@ -20,12 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yusa.encoder.architecture import Architecture
-from yusa.encoder.base import Pooling
+from yusa.encoder.base import Done, Pooling
 from yusa.encoder.ragged import TokenIds
 
 Floats = NDArray[np.float32]
-Done = Callable[[NDArray[np.int64], int], None]
-"""Called with the rows finished and their tokens."""
 
 _WIDTH = 16
 """Columns of a panel (`COLUMNS` in simd.h)."""
@@ -57,12 +55,17 @@ class _Model(ctypes.Structure):
     )
 
 
+def library_file() -> Path:
+    """Where the library is, or would be."""
+    files = [Path(__file__).with_name(f"_forward{suffix}") for suffix in EXTENSION_SUFFIXES]
+    return next((file for file in files if file.is_file()), files[0])
+
+
 @cache
 def _library() -> ctypes.CDLL | str:
     """The library, or why there is none."""
-    files = [Path(__file__).with_name(f"_forward{suffix}") for suffix in EXTENSION_SUFFIXES]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
+    file = library_file()
+    if not file.is_file():
         return "the native forward pass was not built: yusa was installed without a C compiler"
     try:
         library = ctypes.CDLL(str(file))

@@ -119,15 +119,7 @@ class Network:
             first_only: of the first token of each text alone, (texts, hidden). In the last layer every other token
                 matters to it by its key and value only, so the rest is not computed.
         """
-        body = self._body
-        x = functional.embedding(batch.ids, body.word).add_(functional.embedding(batch.positions, body.position))
-        if batch.types is not None:
-            if body.type is None:
-                raise ValueError("this body has no token types")
-            x = x.add_(functional.embedding(batch.types, body.type))
-        x = self._normalized(x, body.norm)
-        if body.projection is not None:
-            x = functional.linear(x, *body.projection)
+        body, x = self._body, self._embedded(batch)
         # Reused by all layers: fresh memory of this size costs a page fault every 4 KiB.
         qkv = x.new_empty(len(x), 3 * self.architecture.hidden)
         inner = x.new_empty(len(x), self.architecture.intermediate)
@@ -136,9 +128,23 @@ class Network:
             x = self._rest(x, attended, layer, inner)
         if first_only:
             layer, asking = body.layers[-1], x[batch.starts]
-            attended = self._first_attention(asking, x, layer, batch.runs)
+            (weight, bias), hidden = layer.qkv, self.architecture.hidden
+            queries = functional.linear(asking, weight[:hidden], bias[:hidden])
+            keys_values = functional.linear(x, weight[hidden:], bias[hidden:])
+            attended = self._first_attention(queries, keys_values, batch.runs)
             x = self._rest(asking, attended, layer, inner[: len(asking)])
         return x
+
+    def _embedded(self, batch: Batch) -> Tensor:
+        """What the first layer is given, (tokens, hidden)."""
+        body = self._body
+        x = functional.embedding(batch.ids, body.word).add_(functional.embedding(batch.positions, body.position))
+        if batch.types is not None:
+            if body.type is None:
+                raise ValueError("this body has no token types")
+            x = x.add_(functional.embedding(batch.types, body.type))
+        x = self._normalized(x, body.norm)
+        return x if body.projection is None else functional.linear(x, *body.projection)
 
     def _pooled(self, batch: Batch, pooling: Pooling, *, normalize: bool) -> Tensor:
         """One float32 vector per text, (texts, hidden), on the body's device."""
@@ -179,13 +185,15 @@ class Network:
             parts.append(out.transpose(1, 2).reshape(count * length, hidden))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _first_attention(self, asking: Tensor, x: Tensor, layer: Layer, runs: tuple[tuple[int, int], ...]) -> Tensor:
-        """What the first token of each text attends to, (texts, hidden)."""
+    def _first_attention(self, queries: Tensor, keys_values: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
+        """What the first token of each text attends to, (texts, hidden).
+
+        Args:
+            queries: of those tokens alone, (texts, hidden).
+            keys_values: of all tokens, (tokens, 2 * hidden).
+        """
         heads, hidden = self.architecture.heads, self.architecture.hidden
         size = hidden // heads
-        weight, bias = layer.qkv
-        queries = functional.linear(asking, weight[:hidden], bias[:hidden])
-        keys_values = functional.linear(x, weight[hidden:], bias[hidden:])
         parts, text, start = [], 0, 0
         for count, length in runs:
             query = queries[text : text + count].view(count, heads, 1, size)

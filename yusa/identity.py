@@ -36,7 +36,7 @@ def require_same_encoder(encoder: SentenceEncoder, settings: Settings, index: Pa
         raise EncoderMismatchError(
             f"the index {index} was made with {settings.encoder}; {encoder.name}, as it was asked for, differs: "
             f"{'; '.join(differences)} (the index first). "
-            f"Leave --encoder, --pooling and prompts out to use the index's own, or change it with "
+            f"Leave --encoder, --pooling, --int8 and prompts out to use the index's own, or change it with "
             "`yusa reindex`."
         )
 
@@ -94,7 +94,8 @@ def load_encoder(encoder: str | Path | SentenceEncoder, **options: Any) -> Sente
     if not isinstance(encoder, str | Path):
         if any(value is not None for value in options.values()):
             raise UsageError(
-                "pooling, max_length, prompts and device belong to loading; the encoder given is loaded already"
+                "pooling, max_length, prompts, quantization and device belong to loading; the encoder given is loaded "
+                "already"
             )
         return encoder
     from yusa.encoder import Encoder
@@ -119,14 +120,17 @@ def settings_for(
     from yusa.storage import Settings
 
     identity = encoder.fingerprint
+    options = {
+        "pooling": identity.pooling,
+        "max_length": identity.max_length,
+        "prompts": {"query": identity.query_prompt, "document": identity.document_prompt},
+        "normalize": identity.normalize,
+    }
+    if identity.quantization != "none":  # which a yusa of before knows nothing of
+        options["quantization"] = identity.quantization
     return Settings(
         encoder=encoder.name,
-        encoder_options={
-            "pooling": identity.pooling,
-            "max_length": identity.max_length,
-            "prompts": {"query": identity.query_prompt, "document": identity.document_prompt},
-            "normalize": identity.normalize,
-        },
+        encoder_options=options,
         fingerprint=identity.to_dict(),
         provenance=encoder.provenance,
         dimension=encoder.dimension,

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from yusa.encoder.base import Pooling, SentenceEncoder
+from yusa.encoder.base import Pooling, Quantization, SentenceEncoder
 from yusa.errors import DocumentNotFoundError, UsageError
 from yusa.identity import CheckedEncoder, checked, load_encoder, require_cut, settings_for
 from yusa.indexer import Progress, ReindexReport, Report, Source, documents_source, reindex, run
@@ -344,6 +344,7 @@ class Index:
         max_length: int | None = None,
         prompts: Mapping[str, str] | None = None,
         device: str | None = None,
+        quantization: Quantization | None = None,
         passage_tokens: int | None = None,
         overlap: int | None = None,
         stop: threading.Event | None = None,
@@ -372,7 +373,13 @@ class Index:
         tokens = now.passage_tokens if passage_tokens is None else passage_tokens
         shared = min(now.overlap, tokens // 8) if overlap is None else overlap
         require_cut(tokens, shared)
-        options = {"pooling": pooling, "max_length": max_length, "prompts": prompts, "device": device}
+        options = {
+            "pooling": pooling,
+            "max_length": max_length,
+            "prompts": prompts,
+            "device": device,
+            "quantization": quantization,
+        }
         given = {name: value for name, value in options.items() if value is not None}
         if encoder is not None:
             loaded = load_encoder(encoder, **given)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from yusa.encoder.base import Pooling, SentenceEncoder
+from yusa.encoder.base import Pooling, Quantization, SentenceEncoder
 from yusa.errors import EncoderError, EncoderMismatchError, UsageError
 from yusa.identity import load_encoder, require_cut, require_same_encoder, settings_for
 from yusa.index import Index
@@ -26,6 +26,7 @@ def create(
     max_length: int | None = None,
     prompts: Mapping[str, str] | None = None,
     device: str | None = None,
+    quantization: Quantization | None = None,
     passage_tokens: int = DEFAULT_PASSAGE_TOKENS,
     overlap: int = DEFAULT_OVERLAP,
     vector_dtype: Literal["float16", "float32"] = "float16",
@@ -36,13 +37,15 @@ def create(
     Args:
         encoder: a packaged model, a directory, a hub name, or an encoder object.
         prompts: texts put in front of every "query" and every "document".
+        quantization: "int8" encodes faster on x86 CPUs, with vectors a little off float32's: `stats` and the encoder's
+            `quantization_loss` say how much. It is another encoder than "none", the default.
         passage_tokens: the most tokens of a passage; less where the encoder allows less.
         overlap: tokens of whole sentences that a passage repeats from the one before it.
         analyzer: what keyword search compares: "standard", or "kiwi" with Korean morphemes (extra `kiwi`, slower).
 
     Raises:
         IndexExistsError: `path` holds an index already.
-        EncoderError: the encoder cannot be loaded or does not have this pooling.
+        EncoderError: the encoder cannot be loaded or does not have this pooling or quantization.
         UsageError: `passage_tokens`, `overlap`, `vector_dtype` or `analyzer` make no sense.
         MissingDependencyError: the analyzer's package is not installed.
     """
@@ -52,7 +55,9 @@ def create(
         raise UsageError(f"vector_dtype must be 'float16' or 'float32', not {vector_dtype!r}")
     load_analyzer(analyzer)
     Store.require_free(path)
-    loaded = load_encoder(encoder, pooling=pooling, max_length=max_length, prompts=prompts, device=device)
+    loaded = load_encoder(
+        encoder, pooling=pooling, max_length=max_length, prompts=prompts, device=device, quantization=quantization
+    )
     settings = settings_for(
         loaded, passage_tokens=passage_tokens, overlap=overlap, vector_dtype=vector_dtype, analyzer=analyzer
     )
@@ -73,6 +78,7 @@ def open(
     max_length: int | None = None,
     prompts: Mapping[str, str] | None = None,
     device: str | None = None,
+    quantization: Quantization | None = None,
 ) -> Index:
     """Opens the index in the directory `path`.
 
@@ -94,7 +100,7 @@ def open(
             store.close()
             raise
         return Index(store, lambda _: given)
-    asked = {"pooling": pooling, "max_length": max_length, "prompts": prompts}
+    asked = {"pooling": pooling, "max_length": max_length, "prompts": prompts, "quantization": quantization}
     asked = {key: value for key, value in asked.items() if value is not None}
 
     def load(settings: Settings) -> SentenceEncoder:
@@ -105,7 +111,8 @@ def open(
             if encoder is None:
                 raise
             # Another encoder may not have the stored pooling or length; the comparison says so better than the loader.
-            return load_encoder(name, **asked, device=device)
+            kept = {key: value for key, value in settings.encoder_options.items() if key == "quantization"}
+            return load_encoder(name, **{**kept, **asked}, device=device)
 
     return Index(store, load)
 

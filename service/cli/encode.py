@@ -11,13 +11,13 @@ import click
 
 from yusa.errors import UsageError
 from yusa.service.cli import options
-from yusa.service.cli.console import print_json_line, stdin_lines, valid_text, working
+from yusa.service.cli.console import print_json_line, say, stdin_lines, valid_text, working
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from yusa.encoder.base import Pooling
+    from yusa.encoder.base import Pooling, Quantization
     from yusa.encoder.encoder import Encoder
 
 TEXTS_AT_ONCE = 256
@@ -28,6 +28,7 @@ TEXTS_AT_ONCE = 256
 @options.new_encoder
 @options.pooling
 @options.max_length
+@options.int8
 @options.device
 @click.option("--query", is_flag=True, help="Encode as queries, with the prompt of queries.")
 @click.option("--tokens", is_flag=True, help="One vector per token, with its place in the text.")
@@ -37,6 +38,7 @@ def encode(
     encoder: str | None,
     pooling: Pooling | None,
     max_length: int | None,
+    quantization: Quantization | None,
     device: str | None,
     query: bool,
     tokens: bool,
@@ -57,7 +59,15 @@ def encode(
 
     name = encoder or DEFAULT_ENCODER
     with working(f"loading {name} …"):
-        loaded = Encoder.load(name, pooling=pooling, max_length=None if features else max_length, device=device)
+        loaded = Encoder.load(
+            name,
+            pooling=pooling,
+            max_length=None if features else max_length,
+            device=device,
+            quantization=quantization,
+        )
+    if loaded.quantization_loss is not None:
+        say(str(loaded.quantization_loss))
     while batch := list(islice(lines, TEXTS_AT_ONCE)):
         if tokens:
             rows = _tokens(loaded, batch)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     "--encoder", "encoders", metavar="M", multiple=True, help="Index the corpus with this one; may be given again."
 )
 @click.option("--pooling", "poolings", type=evaluating.POOLINGS, metavar="P,…", help="mean, cls, pooler, or several.")
+@options.int8
 @options.device
 @options.where
 @click.option(
@@ -97,7 +98,8 @@ def _runs(dataset: Dataset, index_path: Path | None, asked: dict[str, Any]) -> I
 
     where = None if asked["where"] is None else parse(valid_text(asked["where"], "--where"))
     for encoder, pooling in _encodings(asked):
-        with _index(dataset, index_path, encoder, pooling, asked["device"]) as (index, said):
+        loading = {"pooling": pooling, "quantization": asked["quantization"], "device": asked["device"]}
+        with _index(dataset, index_path, encoder, loading) as (index, said):
             notes = [*said, *coverage(index, dataset)]
             for setting in _settings(index, encoder, pooling, asked):
                 with working(f"asking {len(dataset.questions):,} questions, {setting.mode} …"):
@@ -118,15 +120,15 @@ def _encodings(asked: dict[str, Any]) -> list[tuple[str | None, str | None]]:
 
 @contextmanager
 def _index(
-    dataset: Dataset, path: Path | None, encoder: str | None, pooling: Any, device: str | None
+    dataset: Dataset, path: Path | None, encoder: str | None, loading: dict[str, Any]
 ) -> Iterator[tuple[Index, list[str]]]:
     """The user's index, or one of the data set's corpus in the cache; and what there is to say of it."""
     import yusa
     from yusa.opening import DEFAULT_ENCODER
 
     if path is not None:
-        with yusa.open(path, encoder=encoder, pooling=pooling, device=device) as index:
-            if encoder or pooling:
+        with yusa.open(path, encoder=encoder, **loading) as index:
+            if encoder or loading["pooling"] or loading["quantization"]:
                 with working(f"loading {encoder or index.settings.encoder} …"):
                     # One that is not the index's own is refused here.
                     assert index.encoder
@@ -142,7 +144,7 @@ def _index(
     name = encoder or DEFAULT_ENCODER
     with ExitStack() as filling:
         with working(f"loading {name} …"):
-            loaded = Encoder.load(name, pooling=pooling, device=device)
+            loaded = Encoder.load(name, **loading)
         progress = filling.enter_context(reporter())
         stop = filling.enter_context(stop_on_interrupt(progress.stopping))
         with cached_index(dataset.corpus, loaded, progress=progress, stop=stop) as found:

@@ -33,6 +33,7 @@ REJECTIONS_SHOWN = 5
 @options.new_encoder
 @options.pooling
 @options.max_length
+@options.int8
 @click.option(
     "--passage-tokens", type=click.IntRange(min=1), metavar="N", help="Most tokens of a passage, at creation."
 )
@@ -143,9 +144,9 @@ def index(
 def _open_or_create(path: Path, asked: dict[str, Any], *, insists: bool, dry_run: bool) -> Iterator[Index]:
     import yusa
     from yusa.opening import DEFAULT_ENCODER, DEFAULT_OVERLAP, DEFAULT_PASSAGE_TOKENS
-    from yusa.service.cli.opening import lasting_name
+    from yusa.service.cli.opening import lasting_name, say_loss
 
-    encoder = {name: asked[name] for name in ("encoder", "pooling", "max_length", "device")}
+    encoder = {name: asked[name] for name in ("encoder", "pooling", "max_length", "device", "quantization")}
     with ExitStack() as stack:
         try:
             existing = encoder if insists else encoder | {"encoder": None}
@@ -166,6 +167,7 @@ def _open_or_create(path: Path, asked: dict[str, Any], *, insists: bool, dry_run
                     **encoder,
                 )
             index = stack.enter_context(made)
+            say_loss(index)
         yield index
 
 
@@ -189,7 +191,7 @@ def _require_same(index: Index, asked: dict[str, Any]) -> None:
     from yusa.service.cli.opening import load_encoder
 
     has = {"encoder": settings.encoder, **settings.encoder_options}
-    if any(asked[name] not in (None, has.get(name)) for name in ("encoder", "pooling", "max_length")):
+    if any(asked[name] not in (None, has.get(name)) for name in ("encoder", "pooling", "max_length", "quantization")):
         load_encoder(index, asked["encoder"], always_say=True)
 
 

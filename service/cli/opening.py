@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yusa
 from yusa.errors import EncoderMismatchError
-from yusa.service.cli.console import working
+from yusa.service.cli.console import say, working
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +66,13 @@ def load_encoder(index: Index, name: str | None = None, *, always_say: bool = Fa
     """The index's encoder, with a word while it is loaded."""
     with working(f"loading {name or index.settings.encoder} …", always=always_say):
         return index.encoder
+
+
+def say_loss(index: Index) -> None:
+    """What the encoder of an index loses by int8, if it is in int8."""
+    loss = index.settings.provenance.get("quantization")
+    if loss is not None:
+        say(loss)
 
 
 class TimedIndex:

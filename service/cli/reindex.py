@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--encoder", metavar="M", help="The new encoder: a packaged model, a directory, or a hub name.")
 @options.pooling
 @options.max_length
+@options.int8
 @click.option(
     "--passage-tokens", type=click.IntRange(min=1), metavar="N", help="Cut passages anew, of at most N tokens."
 )
@@ -43,6 +44,7 @@ def reindex(
     """
     import yusa
     from yusa.service.cli.interrupt import stop_on_interrupt
+    from yusa.service.cli.opening import lasting_name, say_loss
 
     wanted = {name: value for name, value in asked.items() if value is not None}
     if bool(wanted) + rollback + discard != 1:
@@ -66,10 +68,10 @@ def reindex(
             report = index.rollback(stop=stop, progress=shown, wait=wait)
         else:
             if "encoder" in wanted:
-                from yusa.service.cli.opening import lasting_name
-
                 wanted["encoder"] = lasting_name(wanted["encoder"])
             report = index.reindex(**wanted, device=device, stop=stop, progress=shown, wait=wait)
+            if "quantization" in wanted and not report.interrupted:
+                say_loss(index)
     _print(report, as_json=as_json)
     return INTERRUPTED if report.interrupted else DONE
 

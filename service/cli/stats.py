@@ -50,6 +50,7 @@ def stats(index_path: Path, as_json: bool) -> None:
             ("sources", f"{counted.sources:,}"),
             ("passages", f"{counted.passages:,}, at most {settings.passage_tokens} tokens, overlap {settings.overlap}"),
             ("encoder", f"{settings.encoder}, {settings.dimension} dimensions, {pooling} pooling"),
+            *([("quantization", loss)] if (loss := settings.provenance.get("quantization")) else []),
             ("vectors", f"{settings.vector_dtype}, {counted.segments:,} segments, {counted.tail:,} in the tail"),
             ("on disk", f"{taken}: {live} live, {dead} of deleted vectors"),
             ("compact", f"would give {megabytes(counted.reclaimable_bytes)} back"),

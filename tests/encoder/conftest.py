@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from yusa.encoder import Encoder, forward
+from yusa.encoder import Encoder, forward, native_network, networks
 
 TEXTS = (
     "안녕하세요",
@@ -187,17 +187,31 @@ def tiny_bert(make_checkpoint: Make) -> Path:
     return make_checkpoint("bert")
 
 
+FEW = ("FEW_AT_FIRST", "FEW_BEFORE_TORCH", "FEW_BESIDE_TORCH")
+
+
 @pytest.fixture
-def by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there was no compiler."""
+    for module in (forward, networks):
+        monkeypatch.setattr(module, "available", lambda: "not built")
+
+
+@pytest.fixture
+def by_torch(no_native: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """However little there is to encode, torch's network encodes it."""
-    for name in ("FEW_BEFORE_TORCH", "FEW_BESIDE_TORCH"):
+    for name in FEW:
         monkeypatch.setattr(forward, name, -1)
 
 
-@pytest.fixture(params=["numpy", "torch"])
+@pytest.fixture(params=["numpy", "native", "torch"])
 def by_each(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One network encodes everything, the other nothing."""
-    for name in ("FEW_BEFORE_TORCH", "FEW_BESIDE_TORCH"):
+    """One network encodes everything, the others nothing."""
+    if request.param != "native":
+        request.getfixturevalue("no_native")
+    elif (why := native_network.available()) is not None:
+        pytest.skip(why)
+    for name in FEW:
         monkeypatch.setattr(forward, name, 1_000_000 if request.param == "numpy" else -1)
     return str(request.param)
 

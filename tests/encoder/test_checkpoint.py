@@ -56,16 +56,16 @@ def test_shards(tiny_bert: Path, copy: Path, texts: list[str]) -> None:
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickled_checkpoint_is_converted_once(
-    tiny_bert: Path, copy: Path, texts: list[str], cache: Path, zipped: bool
+    tiny_bert: Path, copy: Path, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
 ) -> None:
+    monkeypatch.setenv("YUSA_CACHE", str(tmp_path / "cache"))
     stored = {f"bert.{name}": tensor for name, tensor in tensors(copy).items()}
     stored["cls.predictions.decoder.weight"] = stored["bert.embeddings.word_embeddings.weight"]
     stored["bert.embeddings.position_ids"] = torch.arange(24)
     (copy / "model.safetensors").unlink()
     torch.save(stored, copy / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
-    before = set((cache / "converted").glob("*"))
     assert_same(tiny_bert, copy, texts)
-    (made,) = set((cache / "converted").glob("*")) - before
+    (made,) = (tmp_path / "cache" / "converted").glob("*")
     assert [file.name for file in made.iterdir()] == ["model.safetensors"]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from yusa.encoder import Encoder
+from yusa.encoder import Encoder, native_network
 from yusa.encoder import encoder as encoder_module
 from yusa.encoder.base import Pooling, SentenceEncoder
 from yusa.encoder.network import Batch, Network
@@ -62,12 +62,19 @@ def test_vectors_have_unit_length_and_the_callers_order(encoder: Encoder, many: 
 @pytest.mark.parametrize("tokens", [1, 10, 100, 10_000])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
 def test_a_texts_vector_does_not_depend_on_its_batch(
-    tiny_bert: Path, by_each: str, many: list[str], tokens: int, pooling: Pooling
+    tiny_bert: Path,
+    by_each: str,
+    many: list[str],
+    tokens: int,
+    pooling: Pooling,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoder = Encoder.load(tiny_bert, pooling=pooling)
     alone = np.concatenate([encoder.encode_documents([text]) for text in many])
     if by_each == "torch":
         torch_network(encoder).batching.tokens = tokens
+    elif by_each == "native":
+        monkeypatch.setattr(native_network, "_TOKENS", tokens)
     else:
         assert encoder._forward._array is not None
         encoder._forward._array.tokens = tokens

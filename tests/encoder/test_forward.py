@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from yusa.encoder import Encoder, device, forward, network
+from yusa.encoder import Encoder, device, forward, network, networks
 from yusa.encoder.array_network import ArrayNetwork
 from yusa.encoder.attention import Attention, grouped_attention
-from yusa.encoder.forward import Forward
+from yusa.encoder.gate import Agreement, same_numbers
+from yusa.encoder.native_network import NativeNetwork, available
 from yusa.encoder.network import Network
 from yusa.encoder.packed_network import PackedNetwork
+from yusa.encoder.ragged import TokenIds
 
 
 def made(encoder: Encoder) -> object:
@@ -30,6 +33,50 @@ def made(encoder: Encoder) -> object:
 MANY = [f"the quick fox {number} " * 4 for number in range(300)]
 
 
+@pytest.mark.skipif(available() is not None, reason=available() or "")
+def test_the_first_few_texts_are_numpys_and_all_others_the_native_networks(tiny_bert: Path) -> None:
+    encoder = Encoder.load(tiny_bert)
+    first = encoder.encode_queries(["fox", "the fox"])
+    assert made(encoder) is None
+    assert encoder.runtime["forward"].startswith("numpy")
+    np.testing.assert_allclose(encoder.encode_queries(["fox", "the fox"]), first, atol=2e-6)
+    assert isinstance(made(encoder), NativeNetwork)
+    np.testing.assert_allclose(encoder.encode_queries(["fox", "the fox", *MANY])[:2], first, atol=2e-6)
+    encoder = Encoder.load(tiny_bert)
+    encoder.encode_documents(MANY)
+    assert isinstance(made(encoder), NativeNetwork)
+
+
+@pytest.mark.skipif(available() is not None, reason=available() or "")
+def test_the_native_network_is_compared_once_per_machine_and_not_used_if_it_is_wrong(
+    tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("YUSA_CACHE", str(tmp_path))
+    asked: list[object] = []
+    compared = same_numbers
+
+    def counted(*arguments: Any, **options: Any) -> Agreement:
+        asked.append(arguments[0])
+        return compared(*arguments, **options)
+
+    monkeypatch.setattr(networks, "same_numbers", counted)
+    for _ in range(3):
+        Encoder.load(tiny_bert).encode_documents(MANY)
+    assert len(asked) == 1
+    monkeypatch.setenv("YUSA_CACHE", str(tmp_path / "another"))
+
+    def constant(_: NativeNetwork, ids: TokenIds, *__: Any, **___: Any) -> NDArray[np.float32]:
+        return np.ones((len(ids), 32), dtype=np.float32)
+
+    monkeypatch.setattr(NativeNetwork, "vectors", constant)
+    encoder = Encoder.load(tiny_bert)
+    with caplog.at_level(logging.WARNING):
+        encoder.encode_documents(MANY)
+    assert isinstance(made(encoder), Network)
+    assert "the native forward pass on cpu in float32 is not used: its vectors differ" in caplog.text
+
+
+@pytest.mark.usefixtures("no_native")
 def test_few_texts_never_make_torchs_network_and_many_do(tiny_bert: Path) -> None:
     encoder = Encoder.load(tiny_bert)
     few = encoder.encode_queries(["fox", "the fox"])
@@ -49,6 +96,7 @@ def test_what_was_asked_for_is_what_computes(tiny_bert: Path, options: dict[str,
     assert encoder.runtime["forward"] == f"torch on {encoder.device} in {encoder.dtype}"
 
 
+@pytest.mark.usefixtures("no_native")
 def test_a_network_with_wrong_numbers_is_not_used_and_it_is_said(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -65,6 +113,7 @@ def test_a_network_with_wrong_numbers_is_not_used_and_it_is_said(
     assert "torch on cpu in float32 is not used: its vectors differ" in caplog.text
 
 
+@pytest.mark.usefixtures("no_native")
 def test_a_network_that_does_not_run_is_passed_over(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -79,21 +128,22 @@ def test_a_network_that_does_not_run_is_passed_over(
     assert "not used: no kernel image is available" in caplog.text
 
 
+@pytest.mark.usefixtures("no_native")
 def test_on_a_gpu_packed_attention_comes_first_and_must_be_right(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # There may be no GPU here: the CPU stands for it, and attention by groups for the kernel.
     expected = Encoder.load(tiny_bert).encode_documents(MANY)
-    asked = Forward._candidates
+    asked = networks._candidates
 
     def on_a_gpu_with(kernel: Attention) -> Encoder:
-        def candidates(self: Forward) -> Iterator[tuple[str, Any]]:
-            for name, one in asked(self):
+        def candidates(*arguments: Any) -> Iterator[tuple[str, Any]]:
+            for name, one in asked(*arguments):
                 assert isinstance(one, Network)
                 yield "packed attention", PackedNetwork(one._body, kernel, 1024)
                 yield name, one
 
-        monkeypatch.setattr(Forward, "_candidates", candidates)
+        monkeypatch.setattr(networks, "_candidates", candidates)
         return Encoder.load(tiny_bert)
 
     encoder = on_a_gpu_with(grouped_attention)

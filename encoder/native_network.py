@@ -1,15 +1,15 @@
 """The forward pass in C (`native/forward.c`): float32 on a CPU, for one query as for a whole corpus.
 
-It is faster than NumPy's and torch's: weights lie in memory in the order in which they are read, nothing is computed on its
-own that can be done while its rows are in the cache, and a short text's weights are asked of memory ahead of their use.
-`available` says whether it can be used; where it was not built or the CPU is too old, the other networks serve.
+Weights lie in memory in the order in which they are read; nothing is computed on its own that can be done while its
+rows are in the cache; a short text's weights are asked of memory ahead of their use. `available` says whether it can be
+used: where it was not built or the CPU is too old, the other networks serve.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -29,10 +29,11 @@ Done = Callable[[NDArray[np.int64], int], None]
 
 _WIDTH = 16
 """Columns of a panel (`COLUMNS` in simd.h)."""
-_TOGETHER = 256
-"""Tokens up to which all threads work on one batch; more are dealt out to them in batches."""
-_TOKENS = 192
-"""Tokens per batch of one thread: its rows stay in the core's own cache."""
+_TOKENS = 96
+"""Tokens per batch of one thread: its rows stay in the core's own cache, and the last batches end close together."""
+_TEAM = 8
+"""Threads that work on one batch together, at most: they wait for each other four times per layer."""
+_TEAM_TOKENS = 384
 _ACTIVATIONS = {"gelu": 1, "gelu_tanh": 2, "relu": 3, "silu": 4}
 _STATES = 0
 _RESULTS: dict[Pooling, int] = {"cls": 1, "mean": 2, "pooler": 3}
@@ -80,6 +81,10 @@ def available() -> str | None:
     """None where NativeNetwork can be used, else the reason why not."""
     library = _library()
     return library if isinstance(library, str) else None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _padded(width: int) -> int:
@@ -134,7 +139,7 @@ class NativeNetwork:
         if isinstance(library, str):
             raise RuntimeError(library)
         self.architecture = architecture
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or _cores()
         self._library = library
 
         def own(name: str) -> Floats:
@@ -157,10 +162,10 @@ class NativeNetwork:
             raise ValueError("these tensors have no pooler")
         vectors = np.empty((len(ids), self.architecture.hidden), dtype=np.float32)
 
-        def finished(rows: NDArray[np.int64], batch: TokenIds, found: Floats) -> None:
+        def finished(rows: NDArray[np.int64], found: Floats) -> None:
             vectors[rows] = found
             if done is not None:
-                done(rows, len(batch.flat))
+                done(rows, int(ids.lengths[rows].sum()))
 
         self._each(ids, _RESULTS[pooling], finished)
         if normalize:
@@ -171,34 +176,39 @@ class NativeNetwork:
         """The last hidden state of each text, float32 (its tokens, hidden)."""
         states: dict[int, Floats] = {}
 
-        def finished(rows: NDArray[np.int64], batch: TokenIds, found: Floats) -> None:
-            states.update(zip(rows.tolist(), np.split(found, batch.offsets[1:-1]), strict=True))
+        def finished(rows: NDArray[np.int64], found: Floats) -> None:
+            states.update(zip(rows.tolist(), np.split(found, np.cumsum(ids.lengths[rows])[:-1]), strict=True))
 
         self._each(ids, _STATES, finished)
         return [states[row] for row in range(len(ids))]
 
-    def _each(
-        self, ids: TokenIds, result: int, finished: Callable[[NDArray[np.int64], TokenIds, Floats], None]
-    ) -> None:
+    def _each(self, ids: TokenIds, result: int, finished: Callable[[NDArray[np.int64], Floats], None]) -> None:
         """Compute all texts; `finished` is called on this thread."""
-        if not len(ids):
+        team = min(self.threads, _TEAM)
+        if len(ids) == 1:
+            finished(np.arange(1), self._forward(ids, result, team))
             return
-        if len(ids) == 1 or len(ids.flat) <= _TOGETHER:
-            finished(np.arange(len(ids)), ids, self._forward(ids, result, self.threads))
+        # The longest first, so that the threads have little left when the first of them has nothing more to do.
+        order = np.argsort(-ids.lengths, kind="stable")
+        batches = list(_batches(ids.lengths, order, _TOKENS))
+        if len(batches) < 2 * team:
+            for rows in _batches(ids.lengths, order, _TEAM_TOKENS):
+                finished(rows, self._forward(ids.take(rows), result, team))
             return
         from concurrent.futures import ThreadPoolExecutor
 
-        # The longest first, so that the threads have little left when the first of them has nothing more to do.
-        order = np.argsort(-ids.lengths, kind="stable")
-        batches = [(rows, ids.take(rows)) for rows in _batches(ids.lengths, order, _TOKENS)]
         with ThreadPoolExecutor(self.threads) as threads:
-            futures = [threads.submit(self._forward, batch, result, 1) for _, batch in batches]
+            # A result is let go as soon as it was handed on.
+            futures = deque(threads.submit(self._taken, ids, rows, result) for rows in batches)
             try:
-                for (rows, batch), future in zip(batches, futures, strict=True):
-                    finished(rows, batch, future.result())
+                for rows in batches:
+                    finished(rows, futures.popleft().result())
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
+
+    def _taken(self, ids: TokenIds, rows: NDArray[np.int64], result: int) -> Floats:
+        return self._forward(ids.take(rows), result, 1)
 
     def _forward(self, ids: TokenIds, result: int, threads: int) -> Floats:
         starts = ids.offsets[:-1]

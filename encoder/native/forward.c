@@ -41,7 +41,7 @@ typedef struct {
 typedef struct {
     const model *model;
     const float *x;       // (tokens, embedding), not padded: the sums of the embeddings
-    const long *offsets;  // (texts + 1,)
+    const int64_t *offsets;  // (texts + 1,)
     long texts, longest;
     enum result result;
     float *out;                 // (tokens, hidden) for STATES, else (texts, hidden); not padded
@@ -246,15 +246,16 @@ static void run(void *job, int me, team *team) {
     if (me) return;
     const int cut = x == first;
     if (b->result == POOLER) {
-        linear(m->pooler, 0, hidden_panels, b->texts, m->hidden, x, hidden, 0, TANH, b->sum, hidden, COLUMNS,
+        // Into memory that nobody reads any more: others may still be at the last normalisation of `sum`.
+        linear(m->pooler, 0, hidden_panels, b->texts, m->hidden, x, hidden, 0, TANH, b->context, hidden, COLUMNS,
                m->pooler.weight);
-        x = b->sum;
+        x = b->context;
     }
     pool_states(b, x, cut);
 }
 
 // Returns 0, or -1 where there is no memory. At least one text, each of at least one token.
-int forward(const model *m, const float *x, const long *offsets, long texts, int result, float *out, int threads) {
+int forward(const model *m, const float *x, const int64_t *offsets, long texts, int result, float *out, int threads) {
     const long hidden = stride(m->hidden), size = padded(m->size), tokens = offsets[texts];
     const long embedding = stride(m->embedding);
     batch b = {.model = m, .x = x, .offsets = offsets, .texts = texts, .result = (enum result)result, .out = out};

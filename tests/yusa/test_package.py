@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def test_the_wheel_holds_yusa_and_nothing_else(wheel: Path) -> None:
         names = archive.namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"yusa"}
+    assert not [name for name in names if name.endswith((".c", ".h"))]
     for wanted in ["yusa/py.typed", "yusa/index.py", "yusa/storage/tables.py", "yusa/encoder/base.py"]:
         assert wanted in names
     assert any(name.startswith("yusa/storage/migrations/versions/") for name in names)
+
+
+def test_the_wheel_holds_the_native_forward_pass_where_there_is_a_c_compiler(wheel: Path, tmp_path: Path) -> None:
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()
+    source = tmp_path / "program.c"
+    source.write_text("#include <pthread.h>\n#include <stdlib.h>\nint main(void) { return 0; }\n")
+    try:
+        subprocess.run([*compiler, "-pthread", source, "-o", tmp_path / "program"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no C compiler that works")
+    with zipfile.ZipFile(wheel) as archive:
+        assert [name for name in archive.namelist() if name.startswith("yusa/encoder/_forward.")]

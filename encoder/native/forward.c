@@ -57,11 +57,16 @@ static long padded(long width) { return (width + COLUMNS - 1) / COLUMNS * COLUMN
 // From row to row: an odd number of cache lines, so that the same columns of many rows do not fall into the same few sets.
 static long stride(long width) { return padded(width) | COLUMNS; }
 
-// w (columns, depth) into panels of 16 columns, each (depth, 16); columns past the last are zero.
+// w (columns, depth) into panels of 16 columns, each (depth, 16); columns past the last are zero. Sixteen by sixteen, as
+// the rows of many matrices lie a multiple of 4 KiB apart and would push each other out of the cache.
 void pack(const float *w, long columns, long depth, float *out) {
-    for (long c = 0; c < columns; c += COLUMNS)
-        for (long i = 0; i < depth; i++)
-            for (long j = c; j < c + COLUMNS; j++) *out++ = j < columns ? w[j * depth + i] : 0.0f;
+    for (long c = 0; c < columns; c += COLUMNS, out += depth * COLUMNS)
+        for (long i = 0; i < depth; i += COLUMNS) {
+            const long end = i + COLUMNS < depth ? i + COLUMNS : depth;
+            for (long j = 0; j < COLUMNS; j++)
+                for (long d = i; d < end; d++)
+                    out[d * COLUMNS + j] = c + j < columns ? w[(c + j) * depth + d] : 0.0f;
+        }
 }
 
 // Columns [16 from, 16 to) of activation(x w + bias + residual); panel p of the result is written to out + p * step.

@@ -284,3 +284,9 @@ int forward(const model *m, const float *x, const int64_t *offsets, long texts, 
     free(memory);
     return 0;
 }
+
+#if defined(__x86_64__) && defined(__clang__)
+#pragma clang attribute pop
+#elif defined(__x86_64__)
+#pragma GCC pop_options
+#endif

@@ -19,6 +19,8 @@ from sentence_transformers import SentenceTransformer
 
 
 class Peers:
+    """What it is asked to do, one method each."""
+
     def __init__(self) -> None:
         self._models: dict[str, tuple[Any, Any, Any]] = {}
         self._texts: list[str] = []

@@ -47,7 +47,11 @@ class Shape:
 def gemm_rate(shape: Shape, *, tokens: int, device: str, dtype: torch.dtype, seconds: float = 0.3) -> float:
     """FLOP/s of `torch.nn.functional.linear` on the model's four shapes, weighted as the model has them."""
     given = [
-        (torch.randn(tokens, i).to(device, dtype), torch.randn(o, i).to(device, dtype), torch.randn(o).to(device, dtype))
+        (
+            torch.randn(tokens, i).to(device, dtype),
+            torch.randn(o, i).to(device, dtype),
+            torch.randn(o).to(device, dtype),
+        )
         for i, o in shape.products
     ]
 
@@ -68,7 +72,7 @@ def copy_rate(device: str, *, megabytes: int = 256, seconds: float = 0.3) -> flo
 def read_rate(device: str, *, megabytes: int = 512, seconds: float = 0.3) -> float:
     """Bytes/s of summing more floats than any cache holds."""
     source = torch.ones(megabytes << 18, device=device)
-    return source.nbytes / per_call(lambda: source.sum(), device, seconds)
+    return source.nbytes / per_call(source.sum, device, seconds)
 
 
 def tokenizer_rate(directory: Path, texts: Sequence[str]) -> float:
@@ -85,7 +89,11 @@ def tokenizer_rate(directory: Path, texts: Sequence[str]) -> float:
 
 def per_call(call: Callable[[], object], device: str, seconds: float) -> float:
     """Median seconds of a call, called for about `seconds`, at least thrice."""
-    finish = torch.cuda.synchronize if device.startswith("cuda") else (lambda: None)
+
+    def finish() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+
     with torch.inference_mode():
         call()
         finish()

@@ -12,12 +12,12 @@ from typing import Any, Self
 
 
 class Peer:
-    """Runs a script of this folder under another Python; one JSON line asks, one answers."""
+    """Runs a script, of this folder unless its path is whole, under another Python; one JSON line asks, one answers."""
 
     def __init__(self, python: str, script: str) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in __exit__
         # -P: the script's folder is no place to import from, its files have common names.
-        command = [python, "-P", "-W", "ignore", str(Path(__file__).with_name(script))]
+        command = [python, "-P", "-W", "ignore", str(Path(__file__).parent / script)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, encoding="utf-8"
         )

@@ -1,6 +1,7 @@
 """`python -m benchmarks`: every benchmark that can run here, one after another.
 
-Labelled sets are looked for in YUSA_DATA, txtai in the environment whose Python YUSA_TXTAI_PYTHON names.
+Labelled sets are looked for in YUSA_DATA, txtai and sentence-transformers in the environment whose Python
+YUSA_TXTAI_PYTHON names.
 """
 
 from __future__ import annotations
@@ -13,8 +14,14 @@ from benchmarks.report import data_directory
 
 
 def main() -> int:
-    runs = [["benchmarks.storage"], ["benchmarks.opening"]]
     peer = os.environ.get("YUSA_TXTAI_PYTHON")
+    beside = ["--peer-python", peer] if peer else []
+    runs = [
+        ["benchmarks.storage"],
+        ["benchmarks.opening"],
+        ["benchmarks.encode", *beside],
+        ["benchmarks.query", *beside],
+    ]
     if peer:
         runs.append(["benchmarks.txtai_kills"])
     if data_directory().is_dir():

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from yusa.storage.distinct import distinct
+
 if TYPE_CHECKING:
     from yusa.storage.view import Allowed, View
 
@@ -32,8 +34,9 @@ DEFAULT_WEIGHT: Final = 0.6
 _ANCHOR: Final = 100
 _ENOUGH: Final = 0.5
 _SLOPE: Final = 0.02
-# To read 400 costs little more than 100, and where the two lists have little in common it saves a second scan.
-_DEPTH: Final = 400
+# Beyond the anchor what neither list has shown scores less than nothing, so that a page is settled by this much.
+_DEPTH: Final = 128
+_DEEP: Final = 400
 _AHEAD: Final = 64
 Listed = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -162,14 +165,14 @@ class HybridRanking:
         self._weight = weight
 
     def top(self, count: int) -> tuple[list[Ranked], bool]:
-        depth = max(_DEPTH, count)
+        depth = max(_DEPTH, min(4 * count, _DEEP), count)
         while True:
             dense_scores, dense_ids = self._dense.listed(depth)
             (lexical_scores, lexical_ids), lexical_complete = self._lexical.listed(depth)
             if not len(dense_ids):
                 return [], True
             complete = len(dense_ids) == self._dense.total or float(dense_scores[-1]) < self._dense.floor
-            ids = np.union1d(dense_ids, lexical_ids)
+            ids = distinct(dense_ids, lexical_ids)
             dense = _completed(ids, dense_ids, dense_scores, self._dense.of)
             lexical = _completed(ids, lexical_ids, lexical_scores, self._lexical.of)
             fused = self._fused(dense, lexical)
@@ -228,4 +231,4 @@ def _normalised(scores: NDArray[np.float32], best: float, last: float) -> NDArra
 
 
 def _places(ids: NDArray[np.int64]) -> dict[int, int]:
-    return {vector_id: rank for rank, vector_id in enumerate(ids.tolist(), 1)}
+    return dict(zip(ids.tolist(), range(1, len(ids) + 1), strict=True))

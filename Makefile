@@ -10,7 +10,7 @@ KILLS ?= 2000
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(BIN)/yusa: pyproject.toml constraints.txt
+$(BIN)/yusa: pyproject.toml constraints.txt setup.py $(wildcard encoder/native/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
@@ -49,4 +49,4 @@ bench: setup  ## speed and quality, side by side with peers where they are insta
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove what was built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache demo-index
+	rm -rf $(VENV) build dist encoder/_forward.* *.egg-info .mypy_cache .pytest_cache .ruff_cache demo-index

@@ -46,6 +46,7 @@ def doctor(index_path: Path, as_json: bool) -> int:
             *_packages(),
             _sqlite(),
             _guarded("device", _device),
+            _native(),
             _guarded("model cache", _cache),
             *_models(),
             _hub(),
@@ -112,6 +113,15 @@ def _device() -> Check:
     chosen = os.environ.get("YUSA_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     torch.empty(1, device=chosen)
     return Check("device", "ok", f"{chosen} ({cards or 'no CUDA device'}; {torch.get_num_threads()} CPU threads)")
+
+
+def _native() -> Check:
+    from yusa.encoder.native_network import available
+
+    why = available()
+    if why is None:
+        return Check("native forward pass", "ok", "built; texts are encoded on the CPU without torch")
+    return Check("native forward pass", "note", f"{why}. Texts are encoded on the CPU by NumPy and torch, more slowly.")
 
 
 def _cache() -> Check:

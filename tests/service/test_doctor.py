@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tiny import Run, write_rows
 
+from yusa.encoder import native_network
 from yusa.service.cli import doctor
 
 
@@ -23,6 +24,7 @@ def test_a_sound_installation(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
         "torch",
         "faiss-cpu",
         "SQLite",
+        "native forward pass",
         "model cache",
         "multilingual-e5-small",
         "none at yusa-index",
@@ -92,3 +94,13 @@ def test_a_device_that_does_not_work_is_a_problem(run: Run) -> None:
     result = run("doctor", "--json", env={"YUSA_DEVICE": "abacus"})
     assert result.exit_code == 1
     assert checks(result.stdout)["device"]["status"] == "problem"
+
+
+def test_where_the_native_forward_pass_is_missing_it_says_so_and_is_well(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_network, "available", lambda: "it was not built")
+    result = run("doctor", "--json")
+    found = checks(result.stdout)["native forward pass"]
+    assert (found["status"], result.exit_code) == ("note", 0)
+    assert found["detail"].startswith("it was not built. Texts are encoded on the CPU by NumPy and torch")

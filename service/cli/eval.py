@@ -147,10 +147,11 @@ def _index(
             loaded = Encoder.load(name, **loading)
         progress = filling.enter_context(reporter())
         stop = filling.enter_context(stop_on_interrupt(progress.stopping))
-        with cached_index(dataset.corpus, loaded, progress=progress, stop=stop) as found:
+        with cached_index(dataset.corpus, loaded, progress=progress, stop=stop) as (index, notes):
             # The bar and Ctrl-C's two steps belong to indexing alone.
             filling.close()
-            yield found
+            loss = loaded.quantization_loss
+            yield index, notes if loss is None else [*notes, str(loss)]
 
 
 def _settings(index: Index, encoder: str | None, pooling: str | None, asked: dict[str, Any]) -> list[Setting]:

@@ -247,7 +247,11 @@ def test_the_lowest_cosine_is_never_rounded_up(lowest: float, shown: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "mean"), [("all-MiniLM-L6-v2", 0.98, 0.993), ("multilingual-e5-small", 0.997, 0.9985)]
+    ("name", "least", "mean"),
+    [
+        ("all-MiniLM-L6-v2", 0.98, 0.993),
+        pytest.param("multilingual-e5-small", 0.997, 0.9985, marks=pytest.mark.slow),
+    ],
 )
 def test_packaged_models_lose_little(request: pytest.FixtureRequest, name: str, least: float, mean: float) -> None:
     request.getfixturevalue("minilm" if name.startswith("all") else "e5_small")

@@ -63,6 +63,7 @@ def test_a_body_inside_a_larger_checkpoint(
     np.testing.assert_allclose(vectors, expected.mean, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("by_each", ["native", "torch"], indirect=True)
 def test_a_bert_of_kcbert_base_configuration(
     make_checkpoint: Make, texts: list[str], oracle: Oracle, transformers: Any
 ) -> None:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 from yusa.encoder.base import Pooling, SentenceEncoder
 from yusa.errors import DocumentNotFoundError, UsageError
 from yusa.identity import CheckedEncoder, checked, load_encoder, require_cut, settings_for
-from yusa.indexer import Progress, ReindexReport, Report, Source, documents_source, reindex, run
-from yusa.indexer.prepare import encoded_document
 from yusa.search.rerank import Reranker
 from yusa.search.searcher import Mode, Searcher, check_choice
 from yusa.storage import Settings, Store
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from yusa.indexer import Progress, ReindexReport, Report, Source
     from yusa.search.hit import Hit
     from yusa.storage import CompactReport, Document, DocumentRow, Filter, PassageRow, Stats, VerifyReport
     from yusa.storage.facets import FacetValue
@@ -88,6 +87,9 @@ class Index:
             RejectedInputError: `strict`, and a row is bad; nothing was committed.
             InputError: a source cannot be read at all.
         """
+        # Here and below, because a search needs nothing of what reads documents.
+        from yusa.indexer import run
+
         return run(
             _sources(documents, source),
             self._store,
@@ -236,6 +238,8 @@ class Index:
             InputError: the text holds nothing, or what is not text.
         """
 
+        from yusa.indexer.prepare import encoded_document
+
         def encode(settings: Settings) -> tuple[str, NDArray[np.float32]]:
             return encoded_document(self.encoder, text, title, settings)
 
@@ -367,6 +371,8 @@ class Index:
             StorageError: a reindex with other settings is under way.
             EncoderError: the encoder cannot be loaded.
         """
+        from yusa.indexer import ReindexReport, reindex
+
         self.refresh()
         now = self.settings
         tokens = now.passage_tokens if passage_tokens is None else passage_tokens
@@ -409,6 +415,8 @@ class Index:
             IndexLockedError: another process is writing.
             StorageError: no previous encoding is kept.
         """
+        from yusa.indexer import reindex
+
         with self._store.rollback(wait=wait) as encoding:
             settings = encoding.settings
 
@@ -445,6 +453,8 @@ class Index:
 
 
 def _sources(documents: Source | Sequence[Source] | Iterable[Document | Mapping[str, Any]], name: str) -> list[Source]:
+    from yusa.indexer import Source, documents_source
+
     if isinstance(documents, Source):
         return [documents]
     if isinstance(documents, list | tuple) and documents and all(isinstance(item, Source) for item in documents):

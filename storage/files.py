@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 SEGMENTS: Final = "segments"
 _REMEMBERED: Final = 1000
 _BLOCK: Final = 1 << 20
@@ -160,7 +158,12 @@ class Verified:
 
     def __init__(self, index_id: str) -> None:
         cache = os.environ.get("YUSA_CACHE")
-        root = Path(cache) if cache else platformdirs.user_cache_path("yusa")
+        if cache:
+            root = Path(cache)
+        else:
+            import platformdirs
+
+            root = platformdirs.user_cache_path("yusa")
         self._path = root / "verified" / f"{index_id}.json"
 
     def check(self, path: Path, expected: FileSum, *, again: bool = False) -> None:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from yusa.errors import UsageError
 from yusa.search.query import Query
-from yusa.storage.filters import Filter
 from yusa.text.analyzer import Analyzer, folded
 from yusa.text.phrases import holds
 
 if TYPE_CHECKING:
+    from yusa.storage.filters import Filter
     from yusa.storage.view import Allowed, FilterCache, View
 
 _MOST_EXPANDED: Final = 1000

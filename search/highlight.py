@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import sqrt
 from typing import Final
@@ -26,12 +27,21 @@ _ENDED = """
 """
 _ENDINGS: Final = frozenset(_ENDED.split())
 _SHORT: Final = 40
+_WORDS: Final = 1 << 14
+_LONGEST_WORD: Final = 40
 _MOST_SENTENCES: Final = 12
 
+Analyze = Callable[[str], Sequence[str]]
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
-def matches(terms: frozenset[str], text: str, analyze: Callable[[str], Sequence[str]]) -> tuple[tuple[int, int], ...]:
+def remembered_words(analyze: Analyze) -> Analyze:
+    """`analyze`, which does not take the same words of hits apart again and again; safe to use from many threads."""
+    remembered = lru_cache(_WORDS)(analyze)
+    return lambda word: remembered(word) if len(word) <= _LONGEST_WORD else analyze(word)
+
+
+def matches(terms: frozenset[str], text: str, analyze: Analyze) -> tuple[tuple[int, int], ...]:
     """Spans of `text` whose terms are among the query's, ascending, not touching.
 
     A word of Latin letters or digits is marked whole, with the syllables beside it where they make a term (제12조). Of
@@ -52,9 +62,7 @@ def matches(terms: frozenset[str], text: str, analyze: Callable[[str], Sequence[
     return tuple(spans)
 
 
-def _latin(
-    terms: frozenset[str], text: str, match: re.Match[str], analyze: Callable[[str], Sequence[str]]
-) -> list[tuple[int, int]]:
+def _latin(terms: frozenset[str], text: str, match: re.Match[str], analyze: Analyze) -> list[tuple[int, int]]:
     word, (start, end) = match[0], match.span()
     if terms.isdisjoint(analyze(word)):
         return []
@@ -63,9 +71,7 @@ def _latin(
     return [(start - (before and start > 0), end + (after and end < len(text)))]
 
 
-def _others(
-    terms: frozenset[str], match: re.Match[str], analyze: Callable[[str], Sequence[str]]
-) -> list[tuple[int, int]]:
+def _others(terms: frozenset[str], match: re.Match[str], analyze: Analyze) -> list[tuple[int, int]]:
     word, start = match[0], match.start()
     if len(word) == 1:
         return [] if terms.isdisjoint(analyze(word)) else [match.span()]
@@ -93,13 +99,15 @@ def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
 def snippet(shares: frozenset[str], text: str) -> tuple[int, int] | None:
     """The span of the sentence of `text` that shares most with the query, with the one after it if both are short.
 
-    None where nothing is shared. The measure is the cosine of the two sets of character bigrams, so that a long
-    sentence does not win by its length; of equal ones the first is taken.
+    None where nothing is shared and there is more than one to choose from. The measure is the cosine of the two sets of
+    character bigrams, so that a long sentence does not win by its length; of equal ones the first is taken.
 
     Args:
         shares: the query's character bigrams, from `bigrams`.
     """
     spans = sentences(text)
+    if len(spans) == 1:
+        return spans[0].start, spans[0].end
     values = []
     for span in spans:
         own = set(bigrams(text[span.start : span.end]))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yusa.search.candidates import Candidate
-from yusa.search.highlight import Encode, matches, nearest_snippets, snippet
+from yusa.search.highlight import Analyze, Encode, matches, nearest_snippets, snippet
 from yusa.search.hit import Hit, Neighbour, PassageRef
 from yusa.storage.records import DocumentRow, PassageRow
 from yusa.text.analyzer import Analyzer
@@ -71,6 +71,7 @@ def hits_of(
     query: str,
     vector: NDArray[np.float32] | None,
     analyzer: Analyzer,
+    word_terms: Analyze,
     encode: Encode | None,
     *,
     offset: int,
@@ -79,6 +80,7 @@ def hits_of(
 
     Args:
         vector: float32 (dimension,), the query's, where there is one.
+        word_terms: the analyzer's terms of a word, from `remembered_words`.
         encode: finds the sentence to show of a hit that shares no word with the query; without it the first is shown.
     """
     terms = frozenset(marked_terms(query, analyzer))
@@ -93,7 +95,7 @@ def hits_of(
     for number, span in zip(silent, found, strict=True):
         snippets[number] = span
     return [
-        _hit(offset + number, one, text, span or (0, 0), matches(terms, text, analyzer.terms), shown)
+        _hit(offset + number, one, text, span or (0, 0), matches(terms, text, word_terms), shown)
         for number, (one, text, span) in enumerate(zip(page, texts, snippets, strict=True), 1)
     ]
 

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from yusa.storage.distinct import distinct
+
 if TYPE_CHECKING:
     from yusa.storage.view import Allowed, View
 
@@ -169,7 +171,7 @@ class HybridRanking:
             if not len(dense_ids):
                 return [], True
             complete = len(dense_ids) == self._dense.total or float(dense_scores[-1]) < self._dense.floor
-            ids = np.union1d(dense_ids, lexical_ids)
+            ids = distinct(dense_ids, lexical_ids)
             dense = _completed(ids, dense_ids, dense_scores, self._dense.of)
             lexical = _completed(ids, lexical_ids, lexical_scores, self._lexical.of)
             fused = self._fused(dense, lexical)
@@ -228,4 +230,4 @@ def _normalised(scores: NDArray[np.float32], best: float, last: float) -> NDArra
 
 
 def _places(ids: NDArray[np.int64]) -> dict[int, int]:
-    return {vector_id: rank for rank, vector_id in enumerate(ids.tolist(), 1)}
+    return dict(zip(ids.tolist(), range(1, len(ids) + 1), strict=True))

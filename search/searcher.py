@@ -14,19 +14,19 @@ from yusa.encoder.base import SentenceEncoder
 from yusa.errors import DocumentNotFoundError, UsageError
 from yusa.search.candidates import candidates
 from yusa.search.constraints import allowed_passages, weighted_terms
+from yusa.search.highlight import remembered_words
 from yusa.search.hit import Hit
 from yusa.search.page import Shown, bare_hits, hits_of
 from yusa.search.query import Query, parse_query
 from yusa.search.ranking import DEFAULT_WEIGHT, DenseRanking, HybridRanking, LexicalRanking, Listed, Ranking
 from yusa.search.rerank import DEFAULT_DEPTH, Reranker, reranked
-from yusa.search.where import parse
-from yusa.storage.filters import Filter
 from yusa.text.analyzer import Analyzer
 from yusa.text.normal import nfc
 
 if TYPE_CHECKING:
     from yusa.storage import Settings
     from yusa.storage.facets import FacetValue
+    from yusa.storage.filters import Filter
     from yusa.storage.store import Store
     from yusa.storage.view import Allowed, FilterCache, View
 
@@ -62,6 +62,7 @@ class Searcher:
         self._encoder = encoder
         self._analyzer = analyzer
         self._cache = cache
+        self._word_terms = remembered_words(analyzer.terms)
 
     def search(
         self,
@@ -105,7 +106,7 @@ class Searcher:
             FilterError: `where` cannot be understood.
         """
         _check(top_k, offset, mode, min_score, weight, rerank_depth, context)
-        tree = parse(where) if isinstance(where, str) else where
+        tree = _tree(where)
         parsed = _parsed(queries, literal=literal)
         if not parsed:
             return []
@@ -143,6 +144,7 @@ class Searcher:
                 query.text,
                 row,
                 self._analyzer,
+                self._word_terms,
                 None if encoder is None else encoder.encode_documents,
                 offset=offset,
             )
@@ -173,7 +175,7 @@ class Searcher:
             FilterError: `where` cannot be understood.
         """
         _check(top_k, offset)
-        tree = parse(where) if isinstance(where, str) else where
+        tree = _tree(where)
         with self._store.read() as view:
             row = view.get(nfc(document_id))
             if row is None:
@@ -190,7 +192,16 @@ class Searcher:
             page = candidates(view, ranking, offset + top_k, passages=passages, without=row.key)[offset:]
             shown = Shown.read(view, [page], tree)
         text = " ".join(row.document.text[one.start : one.end] for one in own)
-        return hits_of(page, shown, f"{row.document.title or ''} {text}", None, self._analyzer, None, offset=offset)
+        return hits_of(
+            page,
+            shown,
+            f"{row.document.title or ''} {text}",
+            None,
+            self._analyzer,
+            self._word_terms,
+            None,
+            offset=offset,
+        )
 
     def similar_text(
         self,
@@ -207,12 +218,12 @@ class Searcher:
             encode: gives the text and the vectors (n, dimension) of its passages, as the index would cut and encode it.
         """
         _check(top_k, offset)
-        tree = parse(where) if isinstance(where, str) else where
+        tree = _tree(where)
         with self._encoded(encode) as (view, (text, vectors)):
             ranking = DenseRanking(view, _mean(vectors), None if tree is None else view.allowed(tree))
             page = candidates(view, ranking, offset + top_k, passages=passages)[offset:]
             shown = Shown.read(view, [page], tree)
-        return hits_of(page, shown, text, None, self._analyzer, None, offset=offset)
+        return hits_of(page, shown, text, None, self._analyzer, self._word_terms, None, offset=offset)
 
     def facets(
         self,
@@ -234,7 +245,7 @@ class Searcher:
             FilterError: `where` cannot be understood.
         """
         _check(1, 0, mode)
-        tree = parse(where) if isinstance(where, str) else where
+        tree = _tree(where)
         parsed = _parsed([query], literal=literal)[0] if query is not None else None
         name = f"yusa.{field}" if field in _OWN_FIELDS else nfc(field)
         with self._store.read() as view:
@@ -296,6 +307,14 @@ class Searcher:
         if mode == "dense":
             return dense
         return HybridRanking(dense, LexicalRanking(view, weighted_terms(view, query, self._analyzer), allowed), weight)
+
+
+def _tree(where: str | Filter | None) -> Filter | None:
+    if not isinstance(where, str):
+        return where
+    from yusa.search.where import parse
+
+    return parse(where)
 
 
 def check_choice(choice: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from yusa.storage.distinct import distinct
 from yusa.storage.parts import Flags, Ids
 from yusa.storage.postings import Block, term_keys
 from yusa.storage.ranking import Scores, best
@@ -155,7 +156,7 @@ class Keywords:
 
     def holding(self, terms: Sequence[str]) -> Ids:
         """Sorted ids of the live passages that hold every one of the terms; of all if there are none."""
-        keys = np.unique(term_keys(terms))
+        keys = distinct(term_keys(terms))
         found: list[Ids] = [np.zeros(0, dtype=np.int64)]
         for one in self.blocks:
             first, last = one.block.find(keys)

@@ -89,6 +89,21 @@ def sound_passage(row: Sequence[Any]) -> bool:
     return _is(checksum, passage_checksum, *values)
 
 
+def unsound_passage(found: Sequence[Sequence[Any]]) -> int | None:
+    """The vector id of the first of some rows that is not `sound_passage`, None if all are."""
+    pack, crc32 = _NUMBERS.pack, zlib.crc32
+    try:
+        # As `passage_checksum`, without its call for each of what may be 50,000 rows.
+        if all(
+            crc32(vector, crc32(pack(id, document, encoding_id, ordinal, start, end))) == checksum
+            for id, document, encoding_id, ordinal, start, end, vector, checksum in found
+        ):
+            return None
+    except (TypeError, struct.error):
+        pass
+    return int(next(row[0] for row in found if not sound_passage(row)))
+
+
 def sound_encoding(id: int, settings: str, probe_vectors: bytes, checksum: int) -> bool:
     """Whether a row of `encoding` is what was written."""
     return _is(checksum, encoding_checksum, id, settings, probe_vectors)

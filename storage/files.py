@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import hashlib
 import json
 import mmap
 import os
@@ -47,6 +46,8 @@ def segment_path(directory: Path, segment: int, suffix: str) -> Path:
 
 def write_file(path: Path, produce: Callable[[Sink], None]) -> FileSum:
     """Write a file under a temporary name, sync it and rename it; the directory is synced by `sync_directory`."""
+    import hashlib
+
     temporary = path.with_name(f".{path.name}.tmp")
     digest = hashlib.sha256()
     size = 0
@@ -185,6 +186,8 @@ class Verified:
                 mark = [status.st_size, status.st_mtime_ns, expected.sha256]
                 if not again and self._load().get(key) == mark:
                     return
+                import hashlib
+
                 digest = hashlib.sha256()
                 while block := file.read(_BLOCK):
                     digest.update(block)
@@ -205,6 +208,8 @@ class Verified:
         Raises:
             DamagedFileError: it is not what `expected` says.
         """
+        import hashlib
+
         if FileSum(len(content), hashlib.sha256(content).hexdigest()) != expected:
             raise DamagedFileError(f"{name} does not have the checksum it was written with")
 

@@ -41,6 +41,7 @@ class SameDatabase:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file = path / DATABASE
         self._mark = self._now()
 
     def check(self) -> None:
@@ -53,7 +54,7 @@ class SameDatabase:
 
     def _now(self) -> tuple[int, int] | None:
         try:
-            status = (self._path / DATABASE).stat()
+            status = self._file.stat()
         except OSError:
             return None
         return status.st_dev, status.st_ino

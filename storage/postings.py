@@ -12,13 +12,13 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from yusa.storage.distinct import distinct
 from yusa.storage.files import DamagedFileError, Sink
 from yusa.storage.parts import Flags, Ids
 
@@ -90,6 +90,8 @@ def term_key(term: str) -> bytes:
     data = term.encode()
     if len(data) <= KEY_BYTES:
         return data
+    from hashlib import blake2b
+
     head = data[:_HEAD_BYTES].decode(errors="ignore").encode()
     return head + b"\x01" + urlsafe_b64encode(blake2b(data, digest_size=8).digest())[:11]
 
@@ -129,7 +131,7 @@ def build(ids: Sequence[int] | Ids, texts: Iterable[str], source: TermSource) ->
 
 def merged(blocks: Sequence[tuple[Block, Flags | None]]) -> Block:
     """One block of the flagged passages (None: all) of neighbouring blocks, in the order of their ids."""
-    keys = np.unique(np.concatenate([block.keys for block, _ in blocks]))
+    keys = distinct(*(block.keys for block, _ in blocks))
     ranks = [np.searchsorted(keys, block.keys) for block, _ in blocks]
     sizes = [_kept_sizes(block, flags) for block, flags in blocks]
     totals = np.zeros(len(keys), dtype=np.int64)

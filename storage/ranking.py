@@ -6,6 +6,7 @@ and on every way, and ties go to the smaller id.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,11 +26,20 @@ Scores = NDArray[np.float32]
 
 def exact_scores(query: NDArray[np.float32], rows: Rows) -> Scores:
     """Inner products (n,), each computed alike wherever its row stands."""
+    return _scored(query, rows)[0]
+
+
+def _scored(query: NDArray[np.float32], rows: Rows) -> tuple[Scores, float]:
+    """The exact scores, and the length of the longest row."""
     wide = query.astype(np.float64)
     scores = np.empty(len(rows), dtype=np.float32)
+    longest = 0.0
     for start in range(0, len(rows), _BLOCK):
-        scores[start : start + _BLOCK] = (rows[start : start + _BLOCK].astype(np.float64) * wide).sum(axis=1)
-    return scores
+        # Once for both: to widen what is stored takes longer than to multiply it.
+        block = rows[start : start + _BLOCK].astype(np.float64)
+        longest = max(longest, float(np.einsum("ij,ij->i", block, block).max()))
+        scores[start : start + _BLOCK] = np.multiply(block, wide, out=block).sum(axis=1)
+    return scores, math.sqrt(longest)
 
 
 def best(scores: Scores, ids: Ids, count: int) -> tuple[Scores, Ids]:
@@ -99,11 +109,10 @@ def _settle(
             floor = max(floor, float(rough[row, -1]))
         if chosen is not None:
             taken = taken[chosen[taken]]
-        rows = part.rows[taken]
-        if len(taken):
-            length = max(length, float(np.linalg.norm(rows.astype(np.float32), axis=1).max()))
+        exact, longest = _scored(query, part.rows[taken])
+        length = max(length, longest)
         ids.append(part.ids[taken])
-        scores.append(exact_scores(query, rows))
+        scores.append(exact)
     best_scores, best_ids = best(np.concatenate(scores), np.concatenate(ids), count)
     margin = _ERROR * float(np.linalg.norm(query)) * length
     return floor == -np.inf or float(best_scores[-1]) - margin > floor, best_scores, best_ids

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from yusa.storage.checksums import PASSAGE_COLUMNS, damaged, sound_passage
+from yusa.storage.checksums import PASSAGE_COLUMNS, damaged, unsound_passage
 from yusa.storage.database import driver_connection, marks, rows
 from yusa.storage.files import DamagedFileError, Verified, segment_path
 from yusa.storage.parts import (
@@ -241,17 +241,17 @@ def read_vectors(connection: AnyConnection, encoding_id: int, settings: Settings
         IndexFormatError: a row is not what was written.
     """
     index = new_index(settings.dimension, settings.vector_dtype)
-    numbers = [np.zeros((0, 2), dtype=np.int64)]
+    ids, owners = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     if last >= first:
         cursor = driver_connection(connection).execute(_VECTORS, (first, last, encoding_id))
         while block := cursor.fetchmany(_READ_ROWS):
-            for row in block:
-                if not sound_passage(row):
-                    raise damaged(connection, f"passage {row[0]}")
-            numbers.append(np.array([row[:2] for row in block], dtype=np.int64))
-            add_rows(index, unpack([row[6] for row in block], settings))
-    columns = np.ascontiguousarray(np.concatenate(numbers).T)
-    return Vectors(columns[0], columns[1], index)
+            if (wrong := unsound_passage(block)) is not None:
+                raise damaged(connection, f"passage {wrong}")
+            columns = list(zip(*block, strict=True))
+            ids.append(np.array(columns[0], dtype=np.int64))
+            owners.append(np.array(columns[1], dtype=np.int64))
+            add_rows(index, unpack(columns[6], settings))
+    return Vectors(np.concatenate(ids), np.concatenate(owners), index)
 
 
 _VECTORS = f"""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from yusa.storage.checksums import STATE_COLUMNS, damaged, encoding_checksum, sound_encoding, state_checksum
 from yusa.storage.database import driver_connection, rows
 from yusa.storage.files import FileSum
+from yusa.storage.records import Json
 from yusa.storage.settings import Settings
 from yusa.storage.wal import known_checkpoint
 
@@ -141,6 +142,13 @@ def read_settings(connection: AnyConnection, encoding_id: int) -> Settings:
         raise damaged(connection, f"encoding {encoding_id}")
     _, settings, probe_vectors, _ = found[0]
     return Settings.from_row(settings, probe_vectors)
+
+
+def read_tuned(connection: AnyConnection) -> dict[str, Json]:
+    """The choice that tuning stored for the current encoding, `{}` if none."""
+    stored = rows(connection, "SELECT choice FROM tuning JOIN state USING (encoding_id)")
+    choice: dict[str, Json] = json.loads(stored[0][0]) if stored else {}
+    return choice
 
 
 def insert_settings(connection: Connection, encoding_id: int, settings: Settings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ from yusa.storage.network import refuse_network
 from yusa.storage.opening import SameDatabase, Unchanging, format_version, open_reader, refuse_missing
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshots
-from yusa.storage.state import FORMAT_VERSION, State, read_settings, read_state
+from yusa.storage.state import FORMAT_VERSION, State, read_settings, read_state, read_tuned
 from yusa.storage.view import FilterCache, View
 from yusa.storage.wal import WalLimit, checkpoint, note_checkpoint, require_own_wal, wal_bytes
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from yusa.storage.encodings import NewEncoding
     from yusa.storage.postings import TermSource
     from yusa.storage.publish import Publisher
+    from yusa.storage.records import Json
     from yusa.storage.stats import Stats
     from yusa.storage.verify import VerifyReport
     from yusa.storage.writer import Writer
@@ -175,6 +176,11 @@ class Store:
                     break
                 connection.rollback()
             yield View(connection, state, snapshot, current.settings, self._filters, self._lexicon)
+
+    def tuned(self) -> Mapping[str, Json]:
+        """The choice that tuning stored for the current encoding, `{}` if none; asked by every search."""
+        with translated(self.path), self._reading() as connection:
+            return read_tuned(connection)
 
     @contextmanager
     def write(self, *, wait: float = 0.0) -> Iterator[Writer]:

@@ -26,14 +26,15 @@ from yusa.storage.checksums import (
     sound_passage,
 )
 from yusa.storage.database import chunks, marks
+from yusa.storage.distinct import distinct
 from yusa.storage.lexicon import Lexicon
 from yusa.storage.lookup import held, source_ids, storable
-from yusa.storage.parts import Flags, Ids
+from yusa.storage.parts import Flags, Ids, Rows
 from yusa.storage.ranking import Scores, best, exact_scores, gather, scan
 from yusa.storage.records import Document, DocumentRow, Json, Known, PassageRow
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshot
-from yusa.storage.state import State
+from yusa.storage.state import State, read_tuned
 
 if TYPE_CHECKING:
     from yusa.storage.facets import FacetValue
@@ -184,7 +185,7 @@ class View:
         Raises:
             StorageError: an id is not in the index.
         """
-        return exact_scores(query, self.vectors(vector_ids))
+        return exact_scores(query, self._rows(vector_ids))
 
     def holding(self, terms: Sequence[str]) -> Ids:
         """Ascending ids of the passages that hold every one of the terms; of all passages if there are none."""
@@ -196,7 +197,7 @@ class View:
 
     def select(self, vector_ids: Sequence[int] | Ids) -> Allowed:
         """Any ids as what `search` and `lexical` may look at in this commit."""
-        return Allowed(self.sequence, np.unique(np.asarray(vector_ids, dtype=np.int64)))
+        return Allowed(self.sequence, distinct(np.asarray(vector_ids, dtype=np.int64)))
 
     def texts(self, vector_ids: Iterable[int]) -> dict[int, tuple[str | None, str]]:
         """Title and text of passages, by vector id; ids that are not in the index are left out."""
@@ -211,7 +212,7 @@ class View:
         """Ascending ids of all passages of the documents that the given passages belong to."""
         if not len(vector_ids):
             return np.zeros(0, dtype=np.int64)
-        return self._owned_by(self._owners_of(np.unique(np.asarray(vector_ids, dtype=np.int64))))
+        return self._owned_by(self._owners_of(distinct(np.asarray(vector_ids, dtype=np.int64))))
 
     def facets(self, field: str, allowed: Allowed | None = None) -> list[tuple[FacetValue, int]]:
         """The values of a field with the number of documents that have them, the most frequent first.
@@ -227,10 +228,7 @@ class View:
 
     def tuned(self) -> Mapping[str, Json]:
         """The choice that tuning stored for this encoding, `{}` if none."""
-        question = "SELECT choice FROM tuning WHERE encoding_id = ?"
-        stored = self._connection.execute(question, (self._state.encoding_id,)).fetchone()
-        choice: dict[str, Json] = json.loads(stored[0]) if stored else {}
-        return choice
+        return read_tuned(self._connection)
 
     def allowed(self, tree: Filter) -> Allowed:
         """The vectors of the documents that pass a filter.
@@ -314,13 +312,18 @@ class View:
         Raises:
             StorageError: an id is not in the index.
         """
+        return self._rows(vector_ids).astype(np.float32).reshape(-1, self._settings.dimension)
+
+    def _rows(self, vector_ids: Sequence[int] | Ids) -> Rows:
+        """Vectors as stored, in the order of the ids."""
         wanted = np.asarray(vector_ids, dtype=np.int64).reshape(-1)
-        unique, inverse = np.unique(wanted, return_inverse=True)
+        ascending = bool(np.all(wanted[1:] > wanted[:-1]))
+        unique, inverse = (wanted, None) if ascending else np.unique(wanted, return_inverse=True)
         ids, rows = gather(self._snapshot.parts, unique)
         if len(ids) != len(unique):
             missing = np.setdiff1d(unique, ids)[0]
             raise StorageError(f"there is no vector {missing} in the index at sequence {self.sequence}; search again")
-        return rows.astype(np.float32)[inverse].reshape(len(wanted), self._settings.dimension)
+        return rows if inverse is None else rows[inverse]
 
     @cached_property
     def _keywords(self) -> Keywords:
@@ -344,7 +347,7 @@ class View:
     def _owners_of(self, vector_ids: Ids) -> Ids:
         """Ascending keys of the documents that live passages, given by ascending ids, belong to."""
         found = [part.owners[part.among(vector_ids)] for part in self._snapshot.parts]
-        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
+        return distinct(np.zeros(0, dtype=np.int64), *found)
 
     def _check(self, count: int, allowed: Allowed | None) -> None:
         if allowed is not None and allowed.sequence != self.sequence:

@@ -14,7 +14,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
-from importlib.resources import files
 from itertools import chain, pairwise
 from operator import add
 from typing import Final, Protocol
@@ -154,6 +153,8 @@ def _readings(run: str) -> Iterator[str]:
 
 @cache
 def _hanja() -> dict[str, tuple[str, ...]]:
+    from importlib.resources import files
+
     table: dict[str, tuple[str, ...]] = {}
     for line in files("yusa.text").joinpath("hanja.txt").read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import pairwise
+from operator import add
 
 _WORD = re.compile(r"\w+")
 
@@ -15,10 +15,10 @@ def bigrams(text: str) -> list[str]:
     Bigrams need no dictionary and meet Korean particles half-way: 학교에서 and 학교가 share 학교.
     """
     terms: list[str] = []
-    for match in _WORD.finditer(unicodedata.normalize("NFC", text.casefold())):
-        word = match.group()
+    text = text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
+    for word in _WORD.findall(text):
         if len(word) == 1:
             terms.append(word)
         else:
-            terms.extend(map("".join, pairwise(word)))
+            terms.extend(map(add, word, word[1:]))
     return terms

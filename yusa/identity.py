@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import platform
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,6 +47,9 @@ def require_same_vectors(encoder: SentenceEncoder, settings: Settings, index: Pa
     Raises:
         EncoderMismatchError: a cosine below 0.999 (broken drivers, a faulty kernel, a damaged cache).
     """
+    import hashlib
+    import platform
+
     from yusa.encoder.probes import check_probes
 
     runtime = {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from yusa.search.hit import Hit
     from yusa.service.cli.opening import TimedIndex
     from yusa.storage.facets import FacetValue
+    from yusa.storage.filters import Filter
 
     Facets = dict[str, list[tuple[FacetValue, int]]]
 
@@ -65,7 +66,6 @@ def search(
     standard input is one, and with --format jsonl each hit then says which it answers.
     """
     import yusa
-    from yusa.search.where import parse
     from yusa.service.cli.opening import TimedIndex, load_encoder
 
     many = query == ("-",)
@@ -73,7 +73,7 @@ def search(
         raise UsageError(
             "--format json and --facet are for one query; for queries from standard input use --format jsonl"
         )
-    wanted["where"] = None if where is None else parse(valid_text(where, "--where"))
+    wanted["where"] = None if where is None else _parsed(where)
     queries = stdin_lines() if many else iter([valid_text(" ".join(query), "the query")])
 
     with ExitStack() as stack:
@@ -124,6 +124,12 @@ def print_answer(
 
         print_hits(console(), hits, explain=explain)
         print_facets(console(), facets or {})
+
+
+def _parsed(where: str) -> Filter:
+    from yusa.search.where import parse
+
+    return parse(valid_text(where, "--where"))
 
 
 def _answers(index: Index, queries: Iterator[str], wanted: dict[str, Any]) -> Iterator[tuple[str, list[Hit]]]:

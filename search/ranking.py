@@ -34,8 +34,9 @@ DEFAULT_WEIGHT: Final = 0.6
 _ANCHOR: Final = 100
 _ENOUGH: Final = 0.5
 _SLOPE: Final = 0.02
-# To read 400 costs little more than 100, and where the two lists have little in common it saves a second scan.
-_DEPTH: Final = 400
+# Beyond the anchor what neither list has shown scores less than nothing, so that a page is settled by this much.
+_DEPTH: Final = 128
+_DEEP: Final = 400
 _AHEAD: Final = 64
 Listed = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -164,7 +165,7 @@ class HybridRanking:
         self._weight = weight
 
     def top(self, count: int) -> tuple[list[Ranked], bool]:
-        depth = max(_DEPTH, count)
+        depth = max(_DEPTH, min(4 * count, _DEEP), count)
         while True:
             dense_scores, dense_ids = self._dense.listed(depth)
             (lexical_scores, lexical_ids), lexical_complete = self._lexical.listed(depth)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yusa
-import yusa.index
+import yusa.indexer
 from campaign.model import FIRST, encoder, encoder_name
 from yusa.errors import EncoderMismatchError
 from yusa.index import Index
@@ -25,7 +25,7 @@ TAIL = 25
 def shrink() -> None:
     """Make windows and tails so small that a few documents pass through every part of the product."""
     publish.TAIL_LIMIT = TAIL  # type: ignore[misc]
-    product: Any = yusa.index
+    product: Any = yusa.indexer
     if product.run is run:
         product.run = partial(run, window_documents=WINDOW)
         product.reindex = partial(reindex, window_tokens=REINDEX_WINDOW)

@@ -137,12 +137,12 @@ def _merge(path: Path) -> None:
     from yusa.storage import Store
 
     store = Store.open(path, load_analyzer)
-    with store._engine.begin() as connection:
-        firsts = connection.exec_driver_sql(
+    with store._readers.connection() as connection:
+        firsts = connection.execute(
             "SELECT document.id FROM segment JOIN passage ON vector_id = (SELECT min(vector_id) FROM passage "
             "WHERE vector_id BETWEEN first_id AND last_id) JOIN document ON document.key = passage.document"
-        ).scalars()
-        ids = list(firsts)
+        )
+        ids = [id for (id,) in firsts]
     with store.write() as writer:
         writer.delete(ids)
     print("merging", flush=True)

@@ -7,17 +7,15 @@ import sqlite3
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import Connection
-
 from yusa.errors import IndexExistsError, StorageError
 from yusa.storage.checksums import renew_state_checksum
-from yusa.storage.database import DATABASE, driver_connection
+from yusa.storage.database import DATABASE
 from yusa.storage.files import sync_directory
 from yusa.storage.opening import too_long
 from yusa.storage.scratch import scratch_beside
 
 
-def backup(connection: Connection, destination: Path) -> None:
+def backup(connection: sqlite3.Connection, destination: Path) -> None:
     """Copy the newest commit into `destination`, which appears whole or not at all.
 
     Segments are not copied: the database holds every vector, and the copy's first writer builds them anew.
@@ -32,7 +30,7 @@ def backup(connection: Connection, destination: Path) -> None:
         raise IndexExistsError(f"{destination} is there already and not empty. Give the backup a new path.")
     try:
         with scratch_beside(destination) as scratch:
-            copy_database(driver_connection(connection), scratch.path / DATABASE, forget_segments=True)
+            copy_database(connection, scratch.path / DATABASE, forget_segments=True)
             finished = scratch.finished()
             sync_directory(finished)
             os.replace(finished, destination)  # noqa: PTH105  # onto an empty directory, too

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import mmap
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import Connection, Row, delete, func, insert, select
 
-from yusa.storage import tables as t
-from yusa.storage.database import chunks
+from yusa.storage.database import chunks, driver_connection, marks, rows
 from yusa.storage.files import DamagedFileError, Verified, segment_path
 from yusa.storage.parts import Flags, Ids
 from yusa.storage.postings import POSTINGS_SUFFIX, Block, TermSource, build, map_block, merged, save
@@ -20,9 +19,12 @@ from yusa.storage.postings import load as load_block
 from yusa.storage.state import Segment
 from yusa.storage.tiers import run_start
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
-_READ_ROWS = 2000
+    from yusa.storage.database import AnyConnection
+
+_log = logging.getLogger(__name__)
 
 
 def keyword_text(title: str | None, passage: str) -> str:
@@ -50,35 +52,32 @@ def unpack_block(data: bytes, name: str) -> Block:
     """
     try:
         return load_block(zlib.decompress(data), name)
-    except zlib.error as error:
+    except (zlib.error, TypeError) as error:
         raise DamagedFileError(f"{name} cannot be unpacked ({error})") from error
 
 
-def analyzed(connection: Connection, encoding_id: int, source: TermSource, ids: range | list[int]) -> Block:
+TEXTS = """
+SELECT vector_id, title, substr(text, start + 1, "end" - start)
+FROM passage JOIN document ON document.key = passage.document
+"""
+"""The titles and texts of passages, by vector id."""
+
+
+def analyzed(connection: AnyConnection, encoding_id: int, source: TermSource, ids: range | list[int]) -> Block:
     """The block of a range of ids, or of ascending ids, made from the texts."""
     found: list[int] = []
-    statement = (
-        select(
-            t.passage.c.vector_id,
-            t.document.c.title,
-            func.substr(t.document.c.text, t.passage.c.start + 1, t.passage.c.end - t.passage.c.start),
-        )
-        .join(t.document, t.document.c.key == t.passage.c.document)
-        .where(t.passage.c.encoding_id == encoding_id)
-        .order_by(t.passage.c.vector_id)
-    )
-    pieces = (
-        [t.passage.c.vector_id.between(ids.start, ids.stop - 1)]
+    pieces: Iterable[tuple[str, Sequence[int]]] = (
+        [("BETWEEN ? AND ?", (ids.start, ids.stop - 1))]
         if isinstance(ids, range)
-        else [t.passage.c.vector_id.in_(chunk) for chunk in chunks(ids)]
+        else [(f"IN ({marks(chunk)})", chunk) for chunk in chunks(ids)]
     )
 
     def texts() -> Iterator[str]:
-        for piece in pieces:
-            for rows in connection.execute(statement.where(piece)).partitions(_READ_ROWS):
-                for vector_id, title, passage in rows:
-                    found.append(vector_id)
-                    yield keyword_text(title, passage)
+        for piece, values in pieces:
+            question = f"{TEXTS} WHERE encoding_id = ? AND vector_id {piece} ORDER BY vector_id"
+            for vector_id, title, passage in driver_connection(connection).execute(question, (encoding_id, *values)):
+                found.append(vector_id)
+                yield keyword_text(title, passage)
 
     return build(found, texts(), source)
 
@@ -120,22 +119,16 @@ def segment_block(
 
 
 def tail_blocks(
-    connection: Connection, encoding_id: int, source: TermSource, first: int, last: int
+    connection: AnyConnection, encoding_id: int, source: TermSource, first: int, last: int
 ) -> list[tuple[Block, Flags | None]]:
     """Blocks, with what of them lies in it, that together hold a range of ids of the tail."""
     blocks: list[tuple[Block, Flags | None]] = []
     covered = first - 1
-    rows = connection.execute(
-        select(t.block.c.first_id, t.block.c.last_id, t.block.c.data)
-        .where(
-            t.block.c.encoding_id == encoding_id,
-            t.block.c.analyzer == source.identity,
-            t.block.c.last_id >= first,
-            t.block.c.first_id <= last,
-        )
-        .order_by(t.block.c.first_id)
-    )
-    for low, high, data in rows:
+    question = """
+        SELECT first_id, last_id, data FROM block
+        WHERE encoding_id = ? AND analyzer = ? AND last_id >= ? AND first_id <= ? ORDER BY first_id
+    """
+    for low, high, data in rows(connection, question, (encoding_id, source.identity, first, last)):
         try:
             block = unpack_block(data, f"the block of postings from {low} on")
             if len(block.ids) and not low <= block.ids[0] <= block.ids[-1] <= high:
@@ -156,40 +149,30 @@ def tail_blocks(
 
 def add_block(connection: Connection, encoding_id: int, block: Block, first: int, last: int) -> None:
     """Store the postings of the ids `first` to `last`; where many small rows have come together, they become one."""
-    rows = connection.execute(
-        select(t.block.c.first_id, t.block.c.last_id, t.block.c.analyzer, t.block.c.count)
-        .where(t.block.c.encoding_id == encoding_id)
-        .order_by(t.block.c.first_id)
-    ).all()
+    question = "SELECT first_id, last_id, analyzer, count FROM block WHERE encoding_id = ? ORDER BY first_id DESC"
     after = first
-    neighbours: list[Row[int, int, str, int]] = []
-    for row in reversed(rows):
-        if row.last_id != after - 1 or row.analyzer != block.identity:
+    neighbours: list[tuple[int, int]] = []
+    for low, high, analyzer, count in rows(connection, question, (encoding_id,)):
+        if high != after - 1 or analyzer != block.identity:
             break
-        neighbours.insert(0, row)
-        after = row.first_id
-    start = run_start([*(count for *_, count in neighbours), len(block.ids)])
-    old = [low for low, *_ in neighbours[start:]] if start is not None else []
+        neighbours.insert(0, (low, count))
+        after = low
+    start = run_start([*(count for _, count in neighbours), len(block.ids)])
+    old = [low for low, _ in neighbours[start:]] if start is not None else []
     if old:
-        stored = connection.execute(
-            select(t.block.c.first_id, t.block.c.data).where(t.block.c.first_id.in_(old)).order_by(t.block.c.first_id)
-        )
+        among = f"FROM block WHERE first_id IN ({marks(old)})"
+        stored = rows(connection, f"SELECT first_id, data {among} ORDER BY first_id", old)
         try:
             blocks = [unpack_block(data, f"the block of postings from {low} on") for low, data in stored]
         except DamagedFileError as error:
             _log.warning("%s; it is left as it is", error)
         else:
             block, first = merged([(one, None) for one in [*blocks, block]]), old[0]
-            connection.execute(delete(t.block).where(t.block.c.first_id.in_(old)))
-    connection.execute(
-        insert(t.block).values(
-            first_id=first,
-            last_id=last,
-            encoding_id=encoding_id,
-            analyzer=block.identity,
-            count=len(block.ids),
-            data=pack(block),
-        )
+            rows(connection, f"DELETE {among}", old)
+    rows(
+        connection,
+        "INSERT INTO block (first_id, last_id, encoding_id, analyzer, count, data) VALUES (?, ?, ?, ?, ?, ?)",
+        (first, last, encoding_id, block.identity, len(block.ids), pack(block)),
     )
 
 
@@ -197,19 +180,15 @@ def cover_tail(connection: Connection, encoding_id: int, source: TermSource, fir
     """Make the rows of `block` whole for the tail, ids `first` to `last`, if they are not: after a change of format or
     analyzer, and in a restored index.
     """
-    rows = connection.execute(
-        select(t.block.c.first_id, t.block.c.last_id, t.block.c.analyzer)
-        .where(t.block.c.encoding_id == encoding_id)
-        .order_by(t.block.c.first_id)
-    ).all()
+    question = "SELECT first_id, last_id, analyzer FROM block WHERE encoding_id = ? ORDER BY first_id"
     covered = first - 1
-    for low, high, analyzer in [*rows, (last + 1, last, source.identity)]:
+    for low, high, analyzer in [*rows(connection, question, (encoding_id,)), (last + 1, last, source.identity)]:
         if analyzer != source.identity or _any_between(connection, encoding_id, covered + 1, low - 1):
             break
         covered = high
     else:
         return
-    connection.execute(delete(t.block).where(t.block.c.encoding_id == encoding_id))
+    rows(connection, "DELETE FROM block WHERE encoding_id = ?", (encoding_id,))
     block = analyzed(connection, encoding_id, source, range(first, last + 1))
     if len(block.ids):
         # Not from `first` on: where there are no segments, the tail of every encoding begins at 0.
@@ -218,10 +197,8 @@ def cover_tail(connection: Connection, encoding_id: int, source: TermSource, fir
 
 def _any_between(connection: Connection, encoding_id: int, first: int, last: int) -> bool:
     """Whether a range of ids holds a passage of an encoding; ids may be another encoding's, or deleted."""
-    one = select(t.passage.c.vector_id).where(
-        t.passage.c.vector_id.between(first, last), t.passage.c.encoding_id == encoding_id
-    )
-    return first <= last and connection.execute(one.limit(1)).first() is not None
+    question = "SELECT 1 FROM passage WHERE vector_id BETWEEN ? AND ? AND encoding_id = ? LIMIT 1"
+    return first <= last and bool(rows(connection, question, (first, last, encoding_id)))
 
 
 def segment_postings(

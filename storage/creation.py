@@ -11,13 +11,14 @@ from sqlalchemy import Connection, insert, inspect
 from yusa.errors import IndexExistsError, IndexNotFoundError, StorageError
 from yusa.storage import tables as t
 from yusa.storage.checksums import STATE_COLUMNS
-from yusa.storage.database import DATABASE, translated, writer_engine
+from yusa.storage.database import DATABASE
+from yusa.storage.engine import translated, writer_engine
 from yusa.storage.files import SEGMENTS, make_directory, sync_directory
 from yusa.storage.lock import writer_lock
 from yusa.storage.network import refuse_network
-from yusa.storage.opening import open_reader, refuse_missing, too_long
+from yusa.storage.opening import open_reader, refuse_missing, table_names, too_long
 from yusa.storage.settings import Settings
-from yusa.storage.state import State, insert_settings, write_state
+from yusa.storage.state import FORMAT_VERSION, State, insert_settings, write_state
 
 _OWN_FILES: Final = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", "writer.lock", SEGMENTS}
 
@@ -84,12 +85,12 @@ def exists(path: Path) -> bool:
     """Whether there is an index at a path, be it readable or not; one whose creation was killed is none."""
     try:
         refuse_missing(path)
-        engine, _ = open_reader(path)
+        readers, _ = open_reader(path)
         try:
-            with translated(path), engine.begin() as connection:
-                return bool(inspect(connection).get_table_names())
+            with translated(path), readers.connection() as connection:
+                return bool(table_names(connection))
         finally:
-            engine.dispose()
+            readers.close()
     except IndexNotFoundError:
         return False
     except StorageError:
@@ -100,7 +101,7 @@ def _fill(connection: Connection, settings: Settings) -> None:
     t.metadata.create_all(connection, checkfirst=False)
     insert_settings(connection, 1, settings)
     state = State(
-        format_version=t.FORMAT_VERSION,
+        format_version=FORMAT_VERSION,
         index_id=uuid4().hex,
         encoding_id=1,
         sequence=0,

@@ -1,65 +1,120 @@
-"""Connections to index.db: who may read, who may write, and what its errors mean."""
+"""Connections to index.db: who may read, who may write, and what its errors mean.
+
+What a search reads is asked of SQLite itself, since importing SQLAlchemy takes longer than the whole search of a fresh
+process, and to prepare a statement through it longer than to run it. All else goes through SQLAlchemy (`engine.py`).
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from yusa.errors import IndexFormatError, IndexLockedError, StorageError
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    AnyConnection = sqlite3.Connection | Connection
+
 DATABASE: Final = "index.db"
 
-_PAGE_SIZE: Final = 8192
 WAL_BYTES: Final = 32 << 20
 """Size at which the WAL is copied into the database."""
 BUSY_SECONDS: Final = 30.0
 _CHUNK: Final = 500
+_IDLE: Final = 8
 
-# Only at creation, since the second writes to the database even where it changes nothing.
-_CREATION_PRAGMAS: Final = (f"page_size={_PAGE_SIZE}", "auto_vacuum=INCREMENTAL")
-_WRITER_PRAGMAS: Final = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "wal_autocheckpoint=0",  # `wal.py` does it, and knows when it is done
-    f"journal_size_limit={WAL_BYTES}",
-    "secure_delete=FAST",
-    "cache_size=-65536",
-)
-_READER_PRAGMAS: Final = ("query_only=ON", "cache_size=-8192")
+READER_PRAGMAS: Final = ("query_only=ON", "cache_size=-8192")
 
 T = TypeVar("T")
 
 
-def reader_engine(directory: Path, *, immutable: bool = False) -> Engine:
-    """Connections that cannot write, create or checkpoint; each transaction sees one commit.
+class Readers:
+    """Connections that cannot write, create or checkpoint; the idle ones are kept for who reads next.
 
     Args:
         immutable: read without locks and shared memory, which alone works in a directory where they cannot be made.
     """
-    uri = f"{_uri(directory)}?mode=ro" + ("&immutable=1" if immutable else "")
-    return _engine(uri, _READER_PRAGMAS, "BEGIN", pooled=True)
+
+    def __init__(self, directory: Path, *, immutable: bool = False) -> None:
+        self.uri = database_uri(directory, "ro") + ("&immutable=1" if immutable else "")
+        self._idle: deque[sqlite3.Connection] = deque()
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection; what transaction it is in at the end is rolled back.
+
+        Raises:
+            sqlite3.Error: the database cannot be opened.
+        """
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = connect(self.uri, READER_PRAGMAS)
+        try:
+            yield connection
+            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        if len(self._idle) < _IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close the idle ones."""
+        while self._idle:
+            self._idle.pop().close()
 
 
-def writer_engine(directory: Path, *, create: bool = False) -> Engine:
-    """The connection that commits and checkpoints; only who holds the writer's lock may ask for it."""
-    mode, pragmas = ("rwc", _CREATION_PRAGMAS + _WRITER_PRAGMAS) if create else ("rw", _WRITER_PRAGMAS)
-    return _engine(f"{_uri(directory)}?mode={mode}", pragmas, "BEGIN IMMEDIATE", pooled=False)
+def database_uri(directory: Path, mode: str) -> str:
+    """What SQLite opens an index by; `mode` is "ro", "rw" or "rwc"."""
+    # resolve() would follow links.
+    return f"{Path(os.path.abspath(directory / DATABASE)).as_uri()}?mode={mode}"  # noqa: PTH100
 
 
-def driver_connection(connection: Connection) -> sqlite3.Connection:
-    """SQLite's own connection behind one of SQLAlchemy's."""
+def connect(uri: str, pragmas: Sequence[str]) -> sqlite3.Connection:
+    """A new connection, in no transaction; each transaction sees one commit."""
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except UnicodeDecodeError:
+        connection.close()
+        error = sqlite3.DatabaseError("the schema is no text")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def driver_connection(connection: AnyConnection) -> sqlite3.Connection:
+    """SQLite's own connection behind one of SQLAlchemy's; its own are taken as they are."""
+    if isinstance(connection, sqlite3.Connection):
+        return connection
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     return raw
+
+
+def rows(connection: AnyConnection, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+    """The rows of a statement, as tuples."""
+    return driver_connection(connection).execute(statement, values).fetchall()
+
+
+def marks(values: Sequence[Any]) -> str:
+    """The question marks of an IN (…)."""
+    return ",".join("?" * len(values))
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -73,16 +128,12 @@ def translated(directory: Path) -> Iterator[None]:
     """Turn a database error into one that says what to do."""
     try:
         yield
-    except DBAPIError as error:
-        raise database_error(directory, error.orig) from error
-    except (sqlite3.Error, SQLAlchemyError) as error:
+    except sqlite3.Error as error:
         raise database_error(directory, error) from error
 
 
 def error_code(error: BaseException | None) -> int:
     """SQLite's primary result code, 0 where there is none."""
-    if isinstance(error, DBAPIError):
-        error = error.orig
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
@@ -126,37 +177,3 @@ _MESSAGES: Final[dict[int, tuple[type[StorageError], str]]] = {
     sqlite3.SQLITE_AUTH: (StorageError, _READ_ONLY),
     sqlite3.SQLITE_CANTOPEN: (StorageError, _CANNOT_OPEN),
 }
-
-
-def _uri(directory: Path) -> str:
-    return Path(os.path.abspath(directory / DATABASE)).as_uri()  # noqa: PTH100  # resolve() would follow links
-
-
-def _engine(uri: str, pragmas: tuple[str, ...], begin: str, *, pooled: bool) -> Engine:
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-        try:
-            for pragma in pragmas:
-                connection.execute(f"PRAGMA {pragma}")
-        except UnicodeDecodeError:
-            connection.close()
-            error = sqlite3.DatabaseError("the schema is no text")
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise error from None
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    options: dict[str, Any] = (
-        {"poolclass": QueuePool, "pool_size": 8, "max_overflow": -1} if pooled else {"poolclass": NullPool}
-    )
-    engine = create_engine("sqlite://", creator=connect, **options)
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine

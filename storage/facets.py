@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection, CursorResult, select
 
-from yusa.storage import tables as t
 from yusa.storage.attributes import BOOLEAN, NUMBER, join_number
+from yusa.storage.checksums import DOCUMENTS
 from yusa.storage.parts import Ids
 
 FacetValue = str | int | float | bool
@@ -18,7 +18,7 @@ FacetValue = str | int | float | bool
 _ROWS: Final = 10_000
 
 
-def facet_counts(connection: Connection, field: str, keys: Ids | None) -> list[tuple[FacetValue, int]]:
+def facet_counts(connection: sqlite3.Connection, field: str, keys: Ids | None) -> list[tuple[FacetValue, int]]:
     """Values with the number of documents that have them, most frequent first, then by kind and value.
 
     A value of an array counts once for its document. The document's own fields `yusa.source`, `yusa.title` and
@@ -33,31 +33,28 @@ def facet_counts(connection: Connection, field: str, keys: Ids | None) -> list[t
         rows = connection.execute(own)
         counted.update((0, row[1]) for row in _among(rows, keys) if row[1] is not None)
     else:
-        statement = (
-            select(t.attribute.c.document, t.attribute.c.kind, t.attribute.c.number, t.attribute.c.text)
-            .join(t.field, t.field.c.id == t.attribute.c.field_id)
-            .where(t.field.c.name == field)
-            .distinct()
-        )
-        counted.update(
-            (kind, _value(kind, number, text)) for _, kind, number, text in _among(connection.execute(statement), keys)
-        )
+        rows = connection.execute(_VALUES, (field,))
+        counted.update((kind, _value(kind, number, text)) for _, kind, number, text in _among(rows, keys))
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     return [(value, count) for (_, value), count in ordered]
 
 
-_OWN = {
-    "yusa.id": select(t.document.c.key, t.document.c.id),
-    "yusa.title": select(t.document.c.key, t.document.c.title),
-    "yusa.source": select(t.document.c.key, t.source.c.name).join(t.source, t.source.c.id == t.document.c.source_id),
+_OWN: Final = {
+    "yusa.id": "SELECT key, id FROM document",
+    "yusa.title": "SELECT key, title FROM document",
+    "yusa.source": f"SELECT key, source.name FROM {DOCUMENTS}",
 }
+_VALUES: Final = """
+SELECT DISTINCT document, kind, number, text FROM attribute JOIN field ON field.id = attribute.field_id
+WHERE field.name = ?
+"""
 
 
-def _among(rows: CursorResult[*tuple[Any, ...]], keys: Ids | None) -> Iterator[Any]:
+def _among(rows: sqlite3.Cursor, keys: Ids | None) -> Iterator[Any]:
     if keys is None:
         yield from rows
         return
-    for block in rows.partitions(_ROWS):
+    while block := rows.fetchmany(_ROWS):
         chosen = np.isin(np.array([row[0] for row in block], dtype=np.int64), keys)
         yield from (row for row, take in zip(block, chosen.tolist(), strict=True) if take)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import hashlib
 import json
 import mmap
 import os
@@ -13,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import platformdirs
 
 SEGMENTS: Final = "segments"
 _REMEMBERED: Final = 1000
@@ -49,6 +46,8 @@ def segment_path(directory: Path, segment: int, suffix: str) -> Path:
 
 def write_file(path: Path, produce: Callable[[Sink], None]) -> FileSum:
     """Write a file under a temporary name, sync it and rename it; the directory is synced by `sync_directory`."""
+    import hashlib
+
     temporary = path.with_name(f".{path.name}.tmp")
     digest = hashlib.sha256()
     size = 0
@@ -160,7 +159,12 @@ class Verified:
 
     def __init__(self, index_id: str) -> None:
         cache = os.environ.get("YUSA_CACHE")
-        root = Path(cache) if cache else platformdirs.user_cache_path("yusa")
+        if cache:
+            root = Path(cache)
+        else:
+            import platformdirs
+
+            root = platformdirs.user_cache_path("yusa")
         self._path = root / "verified" / f"{index_id}.json"
 
     def check(self, path: Path, expected: FileSum, *, again: bool = False) -> None:
@@ -182,6 +186,8 @@ class Verified:
                 mark = [status.st_size, status.st_mtime_ns, expected.sha256]
                 if not again and self._load().get(key) == mark:
                     return
+                import hashlib
+
                 digest = hashlib.sha256()
                 while block := file.read(_BLOCK):
                     digest.update(block)
@@ -202,6 +208,8 @@ class Verified:
         Raises:
             DamagedFileError: it is not what `expected` says.
         """
+        import hashlib
+
         if FileSum(len(content), hashlib.sha256(content).hexdigest()) != expected:
             raise DamagedFileError(f"{name} does not have the checksum it was written with")
 

@@ -7,9 +7,9 @@ import mmap
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import Connection
 
 from yusa.storage.blocks import analyzed, segment_block, tail_blocks
 from yusa.storage.bm25 import Keywords, LiveBlock
@@ -19,6 +19,9 @@ from yusa.storage.postings import Block, TermSource, merged
 from yusa.storage.snapshot import Snapshot
 from yusa.storage.state import Segment, State, reach, read_segments
 from yusa.storage.tiers import merge_start
+
+if TYPE_CHECKING:
+    from yusa.storage.database import AnyConnection
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ class Lexicon:
         self._lock = threading.Lock()
         self._newest: _Loaded | None = None
 
-    def at(self, connection: Connection, state: State, snapshot: Snapshot) -> Keywords:
+    def at(self, connection: AnyConnection, state: State, snapshot: Snapshot) -> Keywords:
         """The postings of a snapshot's commit, which `connection` sees."""
         newest = self._newest
         if newest is not None and newest.keywords.sequence == snapshot.sequence:
@@ -51,7 +54,7 @@ class Lexicon:
         with self._lock:
             self._newest = None
 
-    def _advance(self, connection: Connection, state: State, snapshot: Snapshot, old: _Loaded | None) -> _Loaded:
+    def _advance(self, connection: AnyConnection, state: State, snapshot: Snapshot, old: _Loaded | None) -> _Loaded:
         segments = read_segments(connection, state.encoding_id)
         start, end = reach(segments) + 1, state.next_vector_id - 1
         if old is not None and (old.encoding_id != state.encoding_id or old.keywords.sequence > snapshot.sequence):
@@ -74,7 +77,7 @@ class Lexicon:
         return _Loaded(state.encoding_id, start, end, keywords, mapped, tuple(joined))
 
     def _mapped(
-        self, connection: Connection, state: State, segment: Segment, old: _Loaded | None, held: mmap.mmap | None
+        self, connection: AnyConnection, state: State, segment: Segment, old: _Loaded | None, held: mmap.mmap | None
     ) -> Block:
         if old is not None and segment.id in old.mapped:
             return old.mapped[segment.id]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select
-
-from yusa.storage import tables as t
-from yusa.storage.database import chunks
+from yusa.storage.checksums import DOCUMENTS
+from yusa.storage.database import chunks, marks, rows
 from yusa.storage.records import Known
+
+if TYPE_CHECKING:
+    from yusa.storage.database import AnyConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +22,14 @@ class Held:
     known: Known
 
 
-def held(connection: Connection, ids: Iterable[str]) -> dict[str, Held]:
+def held(connection: AnyConnection, ids: Iterable[str]) -> dict[str, Held]:
     """What the index holds under ids, in their order; ids it does not hold are left out."""
     wanted = [id for id in dict.fromkeys(ids) if storable(id)]
     found: dict[str, Held] = {}
     for chunk in chunks(wanted):
-        statement = (
-            select(
-                t.document.c.id,
-                t.document.c.key,
-                t.source.c.name,
-                t.document.c.content_hash,
-                t.document.c.encoding_hash,
-            )
-            .join(t.source, t.source.c.id == t.document.c.source_id)
-            .where(t.document.c.id.in_(chunk))
-        )
-        for id, key, source, content_hash, encoding_hash in connection.execute(statement):
+        columns = "document.id, key, source.name, content_hash, encoding_hash"
+        question = f"SELECT {columns} FROM {DOCUMENTS} WHERE document.id IN ({marks(chunk)})"
+        for id, key, source, content_hash, encoding_hash in rows(connection, question, chunk):
             found[id] = Held(key, Known(source, content_hash, encoding_hash))
     return {id: found[id] for id in wanted if id in found}
 
@@ -51,14 +44,9 @@ def storable(id: str) -> bool:
 
 
 def source_ids(
-    connection: Connection, source: str, *, after: int = -1, count: int | None = None
+    connection: AnyConnection, source: str, *, after: int = -1, count: int | None = None
 ) -> list[tuple[int, str]]:
     """The next keys and ids of a source's documents, in the order of keys beyond `after`, all or `count` of them."""
-    statement = (
-        select(t.document.c.key, t.document.c.id)
-        .join(t.source, t.source.c.id == t.document.c.source_id)
-        .where(t.source.c.name == source, t.document.c.key > after)
-        .order_by(t.document.c.key)
-        .limit(count)
-    )
-    return [(key, id) for key, id in connection.execute(statement)]
+    question = f"SELECT key, document.id FROM {DOCUMENTS} WHERE source.name = ? AND key > ? ORDER BY key LIMIT ?"
+    found: list[tuple[int, str]] = rows(connection, question, (source, after, -1 if count is None else count))
+    return found

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, select, update
 from yusa.errors import StorageError
 from yusa.storage import tables as t
 from yusa.storage.backup import copy_database
-from yusa.storage.database import driver_connection, translated, writer_engine
+from yusa.storage.database import driver_connection
+from yusa.storage.engine import translated, writer_engine
 from yusa.storage.files import sync_directory
+from yusa.storage.state import FORMAT_VERSION
 from yusa.storage.wal import checkpoint
 
 _log = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ _log = logging.getLogger(__name__)
 SCRIPTS = Path(__file__).parent / "migrations"
 
 
-def migrate(directory: Path, *, scripts: Path = SCRIPTS, target: int = t.FORMAT_VERSION) -> Path | None:
+def migrate(directory: Path, *, scripts: Path = SCRIPTS, target: int = FORMAT_VERSION) -> Path | None:
     """Migrate an index; only who holds the writer's lock may call it.
 
     A kill leaves the old format whole: the backup is written beside the database under a temporary name first, and the

@@ -7,12 +7,9 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, inspect, select
-from sqlalchemy.exc import DBAPIError
-
 from yusa.errors import IndexFormatError, IndexNotFoundError, StorageError
-from yusa.storage import tables as t
-from yusa.storage.database import DATABASE, error_code, reader_engine, translated
+from yusa.storage.database import DATABASE, Readers, error_code, translated
+from yusa.storage.state import FORMAT_VERSION
 from yusa.storage.wal import wal_bytes
 
 # SQLite's 512 on every POSIX system, less what it appends for its own files.
@@ -44,6 +41,7 @@ class SameDatabase:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file = path / DATABASE
         self._mark = self._now()
 
     def check(self) -> None:
@@ -56,7 +54,7 @@ class SameDatabase:
 
     def _now(self) -> tuple[int, int] | None:
         try:
-            status = (self._path / DATABASE).stat()
+            status = self._file.stat()
         except OSError:
             return None
         return status.st_dev, status.st_ino
@@ -87,52 +85,58 @@ def refuse_missing(path: Path) -> None:
         raise IndexNotFoundError(f"{what} {path}. Check the path, or make an index with `yusa index SOURCE -i {path}`.")
 
 
-def open_reader(path: Path) -> tuple[Engine, Unchanging | None]:
+def open_reader(path: Path) -> tuple[Readers, Unchanging | None]:
     """Connections for reading; with a watch where they must do without locks, in a directory that cannot be written.
 
     Raises:
         IndexNotFoundError: the creation of the index was killed.
         StorageError: it cannot be read.
     """
-    engine = reader_engine(path)
+    readers = Readers(path)
     try:
-        with engine.begin() as connection:
-            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
-    except DBAPIError as error:
-        engine.dispose()
-        if getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+        with readers.connection() as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        readers.close()
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
             # Only the making of the file is journaled, before it gets its WAL: `create` takes it back.
             raise IndexNotFoundError(_unfinished(path)) from error
         unlockable = error_code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
         if not unlockable or os.access(path, os.W_OK) or wal_bytes(path):
             with translated(path):
                 raise
-        return reader_engine(path, immutable=True), Unchanging(path)
-    return engine, None
+        return Readers(path, immutable=True), Unchanging(path)
+    return readers, None
 
 
 def _unfinished(path: Path) -> str:
     return f"there is no index at {path}: its creation did not finish. Create it again."
 
 
-def format_version(path: Path, connection: Connection) -> int:
+def table_names(connection: sqlite3.Connection) -> set[str]:
+    """The tables of a database."""
+    listed = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
+    return {name for (name,) in connection.execute(listed)}
+
+
+def format_version(path: Path, connection: sqlite3.Connection) -> int:
     """The format of an index.
 
     Raises:
         IndexNotFoundError: its creation did not finish.
         IndexFormatError: it is newer than this version, or no index.
     """
-    tables = inspect(connection).get_table_names()
+    tables = table_names(connection)
     if not tables:
         raise IndexNotFoundError(_unfinished(path))
-    if t.state.name not in tables:
+    if "state" not in tables:
         raise IndexFormatError(f"{path / DATABASE} is a database of another program. Check the path.")
-    rows = connection.execute(select(t.state.c.format_version)).all()
-    if len(rows) != 1 or not isinstance(version := rows[0].format_version, int):
+    rows = connection.execute("SELECT format_version FROM state").fetchall()
+    if len(rows) != 1 or not isinstance(version := rows[0][0], int):
         raise IndexFormatError(f"{path / DATABASE} has no state: it is damaged. Restore a backup.")
-    if version > t.FORMAT_VERSION:
+    if version > FORMAT_VERSION:
         raise IndexFormatError(
-            f"the index at {path} has format {version}; this version of yusa reads formats up to {t.FORMAT_VERSION}. "
+            f"the index at {path} has format {version}; this version of yusa reads formats up to {FORMAT_VERSION}. "
             "Update yusa to open it."
         )
     return version

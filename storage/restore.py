@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from yusa.errors import IndexExistsError, IndexFormatError, IndexNotFoundError, StorageError
-from yusa.storage import tables as t
 from yusa.storage.backup import copy_database
 from yusa.storage.database import DATABASE, database_error, error_code
 from yusa.storage.files import exchange, file_bytes, sync_directory
@@ -17,6 +16,7 @@ from yusa.storage.lock import writer_lock
 from yusa.storage.network import refuse_network
 from yusa.storage.opening import too_long
 from yusa.storage.scratch import scratch_beside
+from yusa.storage.state import FORMAT_VERSION
 from yusa.storage.wal import require_own_wal
 
 
@@ -129,15 +129,15 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 
 def _require_known(file: Path, connection: sqlite3.Connection) -> None:
-    columns = {row[1] for row in connection.execute(f"PRAGMA table_info({t.state.name})")}
-    known = t.state.c.format_version.name in columns
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(state)")}
+    known = "format_version" in columns
     rows = connection.execute("SELECT format_version FROM state").fetchall() if known else []
     if not rows:
         raise IndexFormatError(f"{file} is no backup of an index. Check the path.")
-    if rows[0][0] > t.FORMAT_VERSION:
+    if rows[0][0] > FORMAT_VERSION:
         raise IndexFormatError(
-            f"the backup {file} has format {rows[0][0]}; this version of yusa reads formats up to {t.FORMAT_VERSION}. "
+            f"the backup {file} has format {rows[0][0]}; this version of yusa reads formats up to {FORMAT_VERSION}. "
             "Update yusa to restore it."
         )
-    if t.state.c.checkpointed.name in columns:
+    if "checkpointed" in columns:
         require_own_wal(file, connection)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import mmap
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import Connection, select
 
-from yusa.storage import tables as t
-from yusa.storage.checksums import PASSAGE_COLUMNS, damaged, sound_passage
+from yusa.storage.checksums import PASSAGE_COLUMNS, damaged, unsound_passage
+from yusa.storage.database import driver_connection, marks, rows
 from yusa.storage.files import DamagedFileError, Verified, segment_path
 from yusa.storage.parts import (
     IDS_SUFFIX,
@@ -33,6 +34,9 @@ from yusa.storage.settings import Settings
 from yusa.storage.state import Segment, State, reach, read_segments
 from yusa.storage.tiers import merge_start
 from yusa.storage.vectors import unpack
+
+if TYPE_CHECKING:
+    from yusa.storage.database import AnyConnection
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +79,7 @@ class Snapshots:
         self.damaged: set[int] = set()
         """Segments found unusable; their vectors are served from the database until a writer rebuilds them."""
 
-    def at(self, connection: Connection, state: State, *, last_try: bool) -> Snapshot | None:
+    def at(self, connection: AnyConnection, state: State, *, last_try: bool) -> Snapshot | None:
         """The snapshot of the commit that a read transaction sees, or None if a newer one is already out.
 
         Raises:
@@ -95,7 +99,7 @@ class Snapshots:
         with self._lock:
             self._newest = None
 
-    def _advance(self, connection: Connection, state: State, old: Snapshot | None, *, last_try: bool) -> Snapshot:
+    def _advance(self, connection: AnyConnection, state: State, old: Snapshot | None, *, last_try: bool) -> Snapshot:
         if old is not None and old.sequence >= state.deletions_from and old.encoding_id == state.encoding_id:
             # Every change of the set of segments raises `deletions_from`, so the parts are still right.
             dead = deleted_after(connection, old.sequence)
@@ -133,7 +137,7 @@ class Snapshots:
         return parts[:first] + tail
 
     def _segment_part(
-        self, connection: Connection, state: State, segment: Segment, loaded: Part | None, *, last_try: bool
+        self, connection: AnyConnection, state: State, segment: Segment, loaded: Part | None, *, last_try: bool
     ) -> Part:
         dead = deleted_between(connection, segment.first_id, segment.last_id)
         if loaded is not None:
@@ -197,7 +201,7 @@ def load_segment(
     return part
 
 
-def check_sample(connection: Connection, part: Part) -> None:
+def check_sample(connection: AnyConnection, part: Part) -> None:
     """Compare evenly spread live vectors of a part with the database.
 
     Raises:
@@ -206,50 +210,50 @@ def check_sample(connection: Connection, part: Part) -> None:
     positions = np.arange(len(part.ids)) if part.live is None else np.flatnonzero(part.live)
     positions = positions[:: max(1, len(positions) // _SAMPLE)][:_SAMPLE]
     ids = part.ids[positions]
-    stored = {
-        row.vector_id: (row.document, row.vector)
-        for row in connection.execute(
-            select(t.passage.c.vector_id, t.passage.c.document, t.passage.c.vector).where(
-                t.passage.c.vector_id.in_(ids.tolist())
-            )
-        )
-    }
+    wanted: list[int] = ids.tolist()
+    question = f"SELECT vector_id, document, vector FROM passage WHERE vector_id IN ({marks(wanted)})"
+    stored = {vector_id: (document, vector) for vector_id, document, vector in rows(connection, question, wanted)}
     for position, vector_id in zip(positions.tolist(), ids.tolist(), strict=True):
         if stored.get(vector_id) != (int(part.owners[position]), part.rows[position].tobytes()):
             raise DamagedFileError(f"segment {part.segment} holds another vector {vector_id} than the database")
 
 
-def deleted_after(connection: Connection, sequence: int) -> Ids:
+def deleted_after(connection: AnyConnection, sequence: int) -> Ids:
     """Sorted ids deleted by commits after `sequence`."""
-    statement = select(t.deletion.c.vector_id).where(t.deletion.c.sequence > sequence).order_by(t.deletion.c.vector_id)
-    return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
+    question = "SELECT vector_id FROM deletion WHERE sequence > ? ORDER BY vector_id"
+    return _ids(rows(connection, question, (sequence,)))
 
 
-def deleted_between(connection: Connection, first: int, last: int) -> Ids:
+def deleted_between(connection: AnyConnection, first: int, last: int) -> Ids:
     """Sorted deleted ids of a range."""
-    statement = select(t.deletion.c.vector_id).where(t.deletion.c.vector_id.between(first, last))
-    return np.array(connection.execute(statement.order_by(t.deletion.c.vector_id)).scalars().all(), dtype=np.int64)
+    question = "SELECT vector_id FROM deletion WHERE vector_id BETWEEN ? AND ? ORDER BY vector_id"
+    return _ids(rows(connection, question, (first, last)))
 
 
-def read_vectors(connection: Connection, encoding_id: int, settings: Settings, first: int, last: int) -> Vectors:
+def _ids(found: Sequence[tuple[int]]) -> Ids:
+    return np.array([row[0] for row in found], dtype=np.int64)
+
+
+def read_vectors(connection: AnyConnection, encoding_id: int, settings: Settings, first: int, last: int) -> Vectors:
     """Ids, owners and vectors of a range of ids from the database, copied once and in blocks.
 
     Raises:
         IndexFormatError: a row is not what was written.
     """
     index = new_index(settings.dimension, settings.vector_dtype)
-    numbers = [np.zeros((0, 2), dtype=np.int64)]
-    statement = (
-        select(*PASSAGE_COLUMNS)
-        .where(t.passage.c.vector_id.between(first, last), t.passage.c.encoding_id == encoding_id)
-        .order_by(t.passage.c.vector_id)
-    )
+    ids, owners = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     if last >= first:
-        for block in connection.execute(statement).partitions(_READ_ROWS):
-            for row in block:
-                if not sound_passage(row):
-                    raise damaged(connection, f"passage {row[0]}")
-            numbers.append(np.array([row[:2] for row in block], dtype=np.int64))
-            add_rows(index, unpack([row[6] for row in block], settings))
-    columns = np.ascontiguousarray(np.concatenate(numbers).T)
-    return Vectors(columns[0], columns[1], index)
+        cursor = driver_connection(connection).execute(_VECTORS, (first, last, encoding_id))
+        while block := cursor.fetchmany(_READ_ROWS):
+            if (wrong := unsound_passage(block)) is not None:
+                raise damaged(connection, f"passage {wrong}")
+            columns = list(zip(*block, strict=True))
+            ids.append(np.array(columns[0], dtype=np.int64))
+            owners.append(np.array(columns[1], dtype=np.int64))
+            add_rows(index, unpack(columns[6], settings))
+    return Vectors(np.concatenate(ids), np.concatenate(owners), index)
+
+
+_VECTORS = f"""
+SELECT {PASSAGE_COLUMNS} FROM passage WHERE vector_id BETWEEN ? AND ? AND encoding_id = ? ORDER BY vector_id
+"""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, func, insert, select, update
-from sqlalchemy import delete as delete_from
-
-from yusa.storage import tables as t
 from yusa.storage.checksums import STATE_COLUMNS, damaged, encoding_checksum, sound_encoding, state_checksum
+from yusa.storage.database import driver_connection, rows
 from yusa.storage.files import FileSum
+from yusa.storage.records import Json
 from yusa.storage.settings import Settings
 from yusa.storage.wal import known_checkpoint
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from yusa.storage.database import AnyConnection
+
+FORMAT_VERSION: Final = 3
 LOG_ROWS: Final = 1000
 
 
@@ -73,39 +77,30 @@ class Segment:
         return self.count - self.dead
 
 
-_STATE = select(
-    t.state.c.format_version,
-    t.state.c.index_id,
-    t.state.c.encoding_id,
-    t.state.c.sequence,
-    t.state.c.deletions_from,
-    t.state.c.next_key,
-    t.state.c.next_vector_id,
-    t.state.c.next_segment,
-    t.state.c.building_id,
-    t.state.c.previous_id,
-    t.state.c.checkpointed,
-    t.encoding.c.live,
-    t.encoding.c.live_sum,
-    t.state.c.checksum,
-).join_from(t.state, t.encoding, t.encoding.c.id == t.state.c.encoding_id)
+_STATE = f"""
+SELECT {", ".join(f"state.{field.name}" for field in fields(State) if not field.name.startswith("live"))},
+    live, live_sum, state.checksum
+FROM state JOIN encoding ON encoding.id = state.encoding_id
+"""
 
 
-def read_state(connection: Connection) -> State:
+def read_state(connection: AnyConnection) -> State:
     """The state as a transaction sees it.
 
     Raises:
         IndexFormatError: there is none, or it is not what was written.
     """
-    rows = [row._asdict() for row in connection.execute(_STATE)]
-    if len(rows) != 1 or not all(
-        isinstance(value, str if name == "index_id" else int | None) for name, value in rows[0].items()
-    ):
+    found = rows(connection, _STATE)
+    if len(found) != 1:
         raise damaged(connection, "its state")
-    row = rows[0]
-    if row.pop("checksum") != state_checksum(*(row[name] for name in STATE_COLUMNS)):
+    *values, checksum = found[0]
+    state = State(*values)
+    if not all(
+        isinstance(value, str if field.name == "index_id" else int | None)
+        for field, value in zip(fields(State), values, strict=True)
+    ) or checksum != state_checksum(*(getattr(state, name) for name in STATE_COLUMNS)):
         raise damaged(connection, "its state")
-    return State(**row)
+    return state
 
 
 def write_state(connection: Connection, state: State, kind: str, counts: Mapping[str, int]) -> None:
@@ -115,68 +110,75 @@ def write_state(connection: Connection, state: State, kind: str, counts: Mapping
     """
     values = {name: getattr(state, name) for name in STATE_COLUMNS}
     values["checkpointed"] = max(state.checkpointed, known_checkpoint(connection))
-    connection.execute(update(t.state).values(**values, checksum=state_checksum(*values.values())))
-    connection.execute(
-        insert(t.log).values(
-            sequence=state.sequence,
-            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            kind=kind,
-            counts=json.dumps(counts),
-        )
+    raw = driver_connection(connection)
+    raw.execute(
+        f"UPDATE state SET {', '.join(f'{name} = ?' for name in values)}, checksum = ?",
+        (*values.values(), state_checksum(*values.values())),
     )
-    connection.execute(delete_from(t.log).where(t.log.c.sequence <= state.sequence - LOG_ROWS))
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    raw.execute(
+        "INSERT INTO log (sequence, time, kind, counts) VALUES (?, ?, ?, ?)",
+        (state.sequence, time, kind, json.dumps(counts)),
+    )
+    raw.execute("DELETE FROM log WHERE sequence <= ?", (state.sequence - LOG_ROWS,))
 
 
 def count_live(connection: Connection, encoding_id: int, *, count: int, total: int) -> None:
     """Note that vectors came, or with negative numbers went: how many, and the sum of their ids."""
-    connection.execute(
-        update(t.encoding)
-        .where(t.encoding.c.id == encoding_id)
-        .values(live=t.encoding.c.live + count, live_sum=t.encoding.c.live_sum + total)
+    driver_connection(connection).execute(
+        "UPDATE encoding SET live = live + ?, live_sum = live_sum + ? WHERE id = ?", (count, total, encoding_id)
     )
 
 
-def read_settings(connection: Connection, encoding_id: int) -> Settings:
+def read_settings(connection: AnyConnection, encoding_id: int) -> Settings:
     """What an encoding was made with.
 
     Raises:
         IndexFormatError: it is not what was written.
     """
-    rows = connection.execute(select(t.encoding).where(t.encoding.c.id == encoding_id)).all()
-    if len(rows) != 1 or not sound_encoding(rows[0]):
+    question = "SELECT id, settings, probe_vectors, checksum FROM encoding WHERE id = ?"
+    found = rows(connection, question, (encoding_id,))
+    if len(found) != 1 or not sound_encoding(*found[0]):
         raise damaged(connection, f"encoding {encoding_id}")
-    return Settings.from_row(rows[0].settings, rows[0].probe_vectors)
+    _, settings, probe_vectors, _ = found[0]
+    return Settings.from_row(settings, probe_vectors)
+
+
+def read_tuned(connection: AnyConnection) -> dict[str, Json]:
+    """The choice that tuning stored for the current encoding, `{}` if none."""
+    stored = rows(connection, "SELECT choice FROM tuning JOIN state USING (encoding_id)")
+    choice: dict[str, Json] = json.loads(stored[0][0]) if stored else {}
+    return choice
 
 
 def insert_settings(connection: Connection, encoding_id: int, settings: Settings) -> None:
     """Store what a new encoding is made with."""
     row = settings.to_row()
-    checksum = encoding_checksum(encoding_id, **row)
-    connection.execute(insert(t.encoding).values(id=encoding_id, reached=0, checksum=checksum, **row))
-
-
-def read_segments(connection: Connection, encoding_id: int) -> list[Segment]:
-    """The current segments of an encoding, by their ranges."""
-    dead = (
-        select(func.count())
-        .select_from(t.deletion)
-        .where(
-            t.deletion.c.vector_id.between(t.segment.c.first_id, t.segment.c.last_id),
-            t.deletion.c.encoding_id == encoding_id,
-        )
-        .scalar_subquery()
+    driver_connection(connection).execute(
+        "INSERT INTO encoding (id, settings, probe_vectors, reached, checksum) VALUES (?, ?, ?, 0, ?)",
+        (encoding_id, row["settings"], row["probe_vectors"], encoding_checksum(encoding_id, **row)),
     )
-    rows = connection.execute(
-        select(t.segment.c.id, t.segment.c.first_id, t.segment.c.last_id, t.segment.c.count, dead)
-        .where(t.segment.c.encoding_id == encoding_id)
-        .order_by(t.segment.c.first_id)
-    ).all()
+
+
+_SEGMENTS: Final = """
+SELECT id, first_id, last_id, count, (
+    SELECT count(*) FROM deletion
+    WHERE vector_id BETWEEN first_id AND last_id AND deletion.encoding_id = segment.encoding_id
+)
+FROM segment WHERE encoding_id = ? ORDER BY first_id
+"""
+
+
+def read_segments(connection: AnyConnection, encoding_id: int) -> list[Segment]:
+    """The current segments of an encoding, by their ranges."""
     files: dict[int, dict[str, FileSum]] = {}
-    for number, suffix, size, checksum in connection.execute(
-        select(t.segment_file.c.segment_id, t.segment_file.c.suffix, t.segment_file.c.bytes, t.segment_file.c.sha256)
-    ):
+    question = "SELECT segment_id, suffix, bytes, sha256 FROM segment_file"
+    for number, suffix, size, checksum in rows(connection, question):
         files.setdefault(number, {})[suffix] = FileSum(size, checksum)
-    return [Segment(*row, files=files.get(row.id, {})) for row in rows]
+    return [
+        Segment(number, first, last, count, dead, files.get(number, {}))
+        for number, first, last, count, dead in rows(connection, _SEGMENTS, (encoding_id,))
+    ]
 
 
 def reach(segments: list[Segment]) -> int:

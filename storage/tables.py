@@ -6,8 +6,6 @@ rows that a migration finds; what is written names every column.
 
 from __future__ import annotations
 
-from typing import Final
-
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -23,9 +21,6 @@ from sqlalchemy import (
     Text,
     text,
 )
-
-FORMAT_VERSION: Final = 3
-
 
 # Text compares by code point everywhere; SQLite's default (BINARY over UTF-8) does already.
 _Text = Text().with_variant(Text(collation="C"), "postgresql")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +17,8 @@ from yusa.errors import IndexFormatError
 from yusa.storage import tables as t
 from yusa.storage.attributes import attribute_rows
 from yusa.storage.blocks import analyzed, segment_block, tail_blocks
-from yusa.storage.checksums import PASSAGE_COLUMNS, documents_with_source, sound_document, sound_passage
+from yusa.storage.checksums import DOCUMENT_COLUMNS, DOCUMENTS, PASSAGE_COLUMNS, sound_document, sound_passage
+from yusa.storage.database import driver_connection, rows
 from yusa.storage.files import DamagedFileError, Verified
 from yusa.storage.parts import Flags, Ids, Part
 from yusa.storage.postings import Block, TermSource, merged, same_postings
@@ -70,9 +72,9 @@ def verify(
     def check(found: Iterable[str], into: list[str]) -> None:
         try:
             into.extend(found)
-        except DBAPIError as error:
+        except (DBAPIError, sqlite3.Error) as error:
             # The error of a search advises a verification, which must not end in the same error.
-            problems.append(f"database: {error.orig}")
+            problems.append(f"database: {getattr(error, 'orig', error)}")
         except IndexFormatError as error:
             problems.append(str(error))
 
@@ -175,26 +177,26 @@ def _database_problems(connection: Connection) -> Iterator[str]:
 
 
 def _passage_problems(connection: Connection, encoding_id: int, settings: Settings) -> Iterator[str]:
-    statement = (
-        select(*PASSAGE_COLUMNS, t.document.c.id, func.length(t.document.c.text).label("length"))
-        .join(t.document, t.document.c.key == t.passage.c.document)
-        .where(t.passage.c.encoding_id == encoding_id)
-    )
-    for rows in connection.execute(statement).partitions(_ROWS):
-        for row in rows:
-            if not sound_passage(row[: len(PASSAGE_COLUMNS)]):
-                yield f"passage {row.vector_id} of document {row.id!r} is not what was written"
-            if not 0 <= row.start <= row.end <= row.length:
-                span = f"{row.start}-{row.end} of {row.length} characters"
-                yield f"passage {row.vector_id} of document {row.id!r} spans {span}"
-        sized = [row for row in rows if len(row.vector) == settings.vector_bytes]
-        for row in rows:
-            if len(row.vector) != settings.vector_bytes:
-                yield f"vector {row.vector_id} has {len(row.vector)} bytes instead of {settings.vector_bytes}"
-        rows_of_values = unpack([row.vector for row in sized], settings)
-        for row, values in zip(sized, rows_of_values, strict=True):
+    question = f"""
+        SELECT id, length(text), {PASSAGE_COLUMNS} FROM passage JOIN document ON document.key = passage.document
+        WHERE encoding_id = ?
+    """
+    cursor = driver_connection(connection).execute(question, (encoding_id,))
+    while block := cursor.fetchmany(_ROWS):
+        sized: dict[int, bytes] = {}
+        for id, length, *row in block:
+            vector_id, _, _, _, start, end, vector, _ = row
+            if not sound_passage(row):
+                yield f"passage {vector_id} of document {id!r} is not what was written"
+            if not 0 <= start <= end <= length:
+                yield f"passage {vector_id} of document {id!r} spans {start}-{end} of {length} characters"
+            if len(vector) == settings.vector_bytes:
+                sized[vector_id] = vector
+            else:
+                yield f"vector {vector_id} has {len(vector)} bytes instead of {settings.vector_bytes}"
+        for vector_id, values in zip(sized, unpack(list(sized.values()), settings), strict=True):
             if not np.isfinite(values).all():
-                yield f"vector {row.vector_id} holds a value that is not finite"
+                yield f"vector {vector_id} holds a value that is not finite"
     gaps = (
         select(t.passage.c.document)
         .where(t.passage.c.encoding_id == encoding_id)
@@ -226,19 +228,20 @@ def _document_problems(connection: Connection) -> Iterator[str]:
         .order_by(t.attribute.c.document, t.attribute.c.ordinal)
     )
     last = 0
-    documents = documents_with_source().order_by(t.document.c.key).limit(_ROWS)
-    while rows := connection.execute(documents.where(t.document.c.key > last)).all():
+    documents = f"SELECT {DOCUMENT_COLUMNS} FROM {DOCUMENTS} WHERE document.key > ? ORDER BY document.key LIMIT ?"
+    while found := rows(connection, documents, (last, _ROWS)):
         stored: dict[int, list[tuple[object, ...]]] = {}
         for document, *value in connection.execute(
-            statement.where(t.attribute.c.document > last, t.attribute.c.document <= rows[-1].key)
+            statement.where(t.attribute.c.document > last, t.attribute.c.document <= found[-1][0])
         ):
             stored.setdefault(document, []).append(tuple(value))
-        for row in rows:
+        for row in found:
+            key, id, *_, metadata, _, _ = row
             if not sound_document(row):
-                yield f"document {row.id!r} is not what was written"
-            elif stored.get(row.key, []) != [tuple(one) for one in attribute_rows(json.loads(row.metadata))]:
-                yield f"the filterable values of document {row.id!r} are not those of its metadata"
-        last = rows[-1].key
+                yield f"document {id!r} is not what was written"
+            elif stored.get(key, []) != [tuple(one) for one in attribute_rows(json.loads(metadata))]:
+                yield f"the filterable values of document {id!r} are not those of its metadata"
+        last = found[-1][0]
 
 
 def _segment_problems(
@@ -253,7 +256,7 @@ def _segment_problems(
             check_sample(connection, part)
     except FileNotFoundError as error:
         yield f"segment {segment.id}: a file is missing ({error.filename or error})"
-    except (DamagedFileError, DBAPIError) as error:
+    except (DamagedFileError, DBAPIError, sqlite3.Error) as error:
         yield f"segment {segment.id}: {error}"
 
 

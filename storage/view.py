@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, Text, cast, func, select
 
 from yusa.errors import StorageError, UsageError
-from yusa.storage import tables as t
+from yusa.storage.blocks import TEXTS
 from yusa.storage.bm25 import Keywords
-from yusa.storage.checksums import PASSAGE_COLUMNS, damaged, documents_with_source, sound_document, sound_passage
-from yusa.storage.database import chunks
-from yusa.storage.facets import FacetValue, facet_counts
-from yusa.storage.filter_sql import compile_filter
-from yusa.storage.filters import Filter
+from yusa.storage.checksums import (
+    DOCUMENT_COLUMNS,
+    DOCUMENTS,
+    PASSAGE_COLUMNS,
+    damaged,
+    sound_document,
+    sound_passage,
+)
+from yusa.storage.database import chunks, marks
+from yusa.storage.distinct import distinct
 from yusa.storage.lexicon import Lexicon
 from yusa.storage.lookup import held, source_ids, storable
-from yusa.storage.matching import passes
-from yusa.storage.parts import Flags, Ids
+from yusa.storage.parts import Flags, Ids, Rows
 from yusa.storage.ranking import Scores, best, exact_scores, gather, scan
 from yusa.storage.records import Document, DocumentRow, Json, Known, PassageRow
 from yusa.storage.settings import Settings
 from yusa.storage.snapshot import Snapshot
-from yusa.storage.state import State
+from yusa.storage.state import State, read_tuned
+
+if TYPE_CHECKING:
+    from yusa.storage.facets import FacetValue
+    from yusa.storage.filters import Filter
 
 _EXACT = 2000
 _CACHED_FILTERS = 16
@@ -73,7 +81,7 @@ class View:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: sqlite3.Connection,
         state: State,
         snapshot: Snapshot,
         settings: Settings,
@@ -102,7 +110,8 @@ class View:
         return self._snapshot.live
 
     def document_count(self) -> int:
-        return int(self._connection.execute(select(func.count()).select_from(t.document)).scalar_one())
+        ((count,),) = self._connection.execute("SELECT count(*) FROM document").fetchall()
+        return int(count)
 
     def search(
         self, queries: NDArray[np.float32], count: int, allowed: Allowed | None = None
@@ -176,7 +185,7 @@ class View:
         Raises:
             StorageError: an id is not in the index.
         """
-        return exact_scores(query, self.vectors(vector_ids))
+        return exact_scores(query, self._rows(vector_ids))
 
     def holding(self, terms: Sequence[str]) -> Ids:
         """Ascending ids of the passages that hold every one of the terms; of all passages if there are none."""
@@ -188,13 +197,14 @@ class View:
 
     def select(self, vector_ids: Sequence[int] | Ids) -> Allowed:
         """Any ids as what `search` and `lexical` may look at in this commit."""
-        return Allowed(self.sequence, np.unique(np.asarray(vector_ids, dtype=np.int64)))
+        return Allowed(self.sequence, distinct(np.asarray(vector_ids, dtype=np.int64)))
 
     def texts(self, vector_ids: Iterable[int]) -> dict[int, tuple[str | None, str]]:
         """Title and text of passages, by vector id; ids that are not in the index are left out."""
         found: dict[int, tuple[str | None, str]] = {}
         for chunk in chunks([int(i) for i in vector_ids]):
-            for vector_id, title, text in self._connection.execute(_TEXTS.where(t.passage.c.vector_id.in_(chunk))):
+            question = f"{TEXTS} WHERE vector_id IN ({marks(chunk)})"
+            for vector_id, title, text in self._connection.execute(question, chunk):
                 found[vector_id] = (title, text)
         return found
 
@@ -202,7 +212,7 @@ class View:
         """Ascending ids of all passages of the documents that the given passages belong to."""
         if not len(vector_ids):
             return np.zeros(0, dtype=np.int64)
-        return self._owned_by(self._owners_of(np.unique(np.asarray(vector_ids, dtype=np.int64))))
+        return self._owned_by(self._owners_of(distinct(np.asarray(vector_ids, dtype=np.int64))))
 
     def facets(self, field: str, allowed: Allowed | None = None) -> list[tuple[FacetValue, int]]:
         """The values of a field with the number of documents that have them, the most frequent first.
@@ -210,16 +220,15 @@ class View:
         Args:
             allowed: counts only documents with a passage among these; from this view.
         """
+        from yusa.storage.facets import facet_counts
+
         self._check(1, allowed)
         keys = None if allowed is None else self._owners_of(allowed.vector_ids)
         return facet_counts(self._connection, field, keys)
 
     def tuned(self) -> Mapping[str, Json]:
         """The choice that tuning stored for this encoding, `{}` if none."""
-        statement = select(t.tuning.c.choice).where(t.tuning.c.encoding_id == self._state.encoding_id)
-        stored = self._connection.execute(statement).scalar_one_or_none()
-        choice: dict[str, Json] = json.loads(stored) if stored else {}
-        return choice
+        return read_tuned(self._connection)
 
     def allowed(self, tree: Filter) -> Allowed:
         """The vectors of the documents that pass a filter.
@@ -231,11 +240,10 @@ class View:
         key = (repr(tree), self.sequence)
         answer = self._filters.get(key)
         if answer is None:
-            # As one text, because tens of thousands of keys as rows take four times as long.
-            keys = compile_filter(tree).subquery()
-            listed = select(func.aggregate_strings(cast(keys.c[0], Text), ","))
-            text = self._connection.execute(listed).scalar_one() or ""
-            answer = Allowed(self.sequence, self._owned_by(np.fromstring(text, dtype=np.int64, sep=",")))
+            from yusa.storage.filter_sql import listed_keys
+
+            ((text,),) = self._connection.execute(*listed_keys(tree)).fetchall()
+            answer = Allowed(self.sequence, self._owned_by(np.fromstring(text or "", dtype=np.int64, sep=",")))
             self._filters.put(key, answer)
         return answer
 
@@ -244,7 +252,8 @@ class View:
         wanted = [int(i) for i in vector_ids]
         rows: dict[int, PassageRow] = {}
         for chunk in chunks(wanted):
-            rows |= {row.vector_id: row for row in self._passages(_PASSAGES.where(t.passage.c.vector_id.in_(chunk)))}
+            found = self._passages(f"{_PASSAGES} WHERE vector_id IN ({marks(chunk)})", chunk)
+            rows |= {row.vector_id: row for row in found}
         if len(rows) < len(set(wanted)):
             ids = np.setdiff1d(wanted, list(rows))
             lost = gather(self._snapshot.parts, ids)[0]
@@ -254,15 +263,15 @@ class View:
 
     def passages_of(self, key: int) -> list[PassageRow]:
         """A document's passages in their order."""
-        own = (t.passage.c.document == int(key), t.passage.c.encoding_id == self._snapshot.encoding_id)
-        return self._passages(_PASSAGES.where(*own).order_by(t.passage.c.ordinal))
+        own = f"{_PASSAGES} WHERE document = ? AND encoding_id = ? ORDER BY ordinal"
+        return self._passages(own, (int(key), self._snapshot.encoding_id))
 
     def documents(self, keys: Iterable[int]) -> dict[int, DocumentRow]:
         """Documents by their internal keys; keys that are not in the index are left out."""
         wanted = [int(key) for key in keys]
         rows: dict[int, DocumentRow] = {}
         for chunk in chunks(wanted):
-            rows |= self._documents(_DOCUMENTS.where(t.document.c.key.in_(chunk)))
+            rows |= self._documents(f"document.key IN ({marks(chunk)})", chunk)
         missing = [key for key in wanted if key not in rows]
         if missing and any(
             np.isin(part.owners if part.live is None else part.owners[part.live], missing).any()
@@ -277,6 +286,8 @@ class View:
         Raises:
             IndexFormatError: one does not pass: the index over metadata is damaged.
         """
+        from yusa.storage.matching import passes
+
         for row in rows:
             if not passes(tree, row):
                 raise damaged(self._connection, f"the filterable values of document {row.document.id!r}")
@@ -285,7 +296,7 @@ class View:
         """The document of an id."""
         if not storable(id):
             return None
-        return next(iter(self._documents(_DOCUMENTS.where(t.document.c.id == id)).values()), None)
+        return next(iter(self._documents("document.id = ?", (id,)).values()), None)
 
     def known(self, ids: Iterable[str]) -> dict[str, Known]:
         """What the index holds under ids; ids it does not hold are left out."""
@@ -301,13 +312,18 @@ class View:
         Raises:
             StorageError: an id is not in the index.
         """
+        return self._rows(vector_ids).astype(np.float32).reshape(-1, self._settings.dimension)
+
+    def _rows(self, vector_ids: Sequence[int] | Ids) -> Rows:
+        """Vectors as stored, in the order of the ids."""
         wanted = np.asarray(vector_ids, dtype=np.int64).reshape(-1)
-        unique, inverse = np.unique(wanted, return_inverse=True)
+        ascending = bool(np.all(wanted[1:] > wanted[:-1]))
+        unique, inverse = (wanted, None) if ascending else np.unique(wanted, return_inverse=True)
         ids, rows = gather(self._snapshot.parts, unique)
         if len(ids) != len(unique):
             missing = np.setdiff1d(unique, ids)[0]
             raise StorageError(f"there is no vector {missing} in the index at sequence {self.sequence}; search again")
-        return rows.astype(np.float32)[inverse].reshape(len(wanted), self._settings.dimension)
+        return rows if inverse is None else rows[inverse]
 
     @cached_property
     def _keywords(self) -> Keywords:
@@ -331,7 +347,7 @@ class View:
     def _owners_of(self, vector_ids: Ids) -> Ids:
         """Ascending keys of the documents that live passages, given by ascending ids, belong to."""
         found = [part.owners[part.among(vector_ids)] for part in self._snapshot.parts]
-        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
+        return distinct(np.zeros(0, dtype=np.int64), *found)
 
     def _check(self, count: int, allowed: Allowed | None) -> None:
         if allowed is not None and allowed.sequence != self.sequence:
@@ -339,37 +355,30 @@ class View:
         if count < 1:
             raise UsageError(f"count must be at least 1, not {count}")
 
-    def _passages(self, statement: Select[Any]) -> list[PassageRow]:
+    def _passages(self, question: str, values: Sequence[int]) -> list[PassageRow]:
         found = []
-        for row in self._connection.execute(statement):
+        for row in self._connection.execute(question, values):
             if not sound_passage(row):
-                raise damaged(self._connection, f"passage {row.vector_id}")
-            found.append(PassageRow(row.vector_id, row.document, row.ordinal, row.start, row.end))
+                raise damaged(self._connection, f"passage {row[0]}")
+            vector_id, document, _, ordinal, start, end, *_ = row
+            found.append(PassageRow(vector_id, document, ordinal, start, end))
         return found
 
-    def _documents(self, statement: Select[Any]) -> dict[int, DocumentRow]:
+    def _documents(self, condition: str, values: Sequence[int | str]) -> dict[int, DocumentRow]:
         found = {}
-        for row in self._connection.execute(statement):
+        encoding = self._state.encoding_id
+        for *row, passages in self._connection.execute(f"{_DOCUMENTS} WHERE {condition}", (encoding, *values)):
             if not sound_document(row):
-                raise damaged(self._connection, f"document {row.id!r}")
-            document = Document(id=row.id, text=row.text, title=row.title, metadata=json.loads(row.metadata))
-            found[row.key] = DocumentRow(row.key, document, row.source, row.passages)
+                raise damaged(self._connection, f"document {row[1]!r}")
+            key, id, source, _, _, _, title, metadata, text, _ = row
+            document = Document(id=id, text=text, title=title, metadata=json.loads(metadata))
+            found[key] = DocumentRow(key, document, source, passages)
         return found
 
 
-_PASSAGES = select(*PASSAGE_COLUMNS)
-_TEXTS = select(
-    t.passage.c.vector_id,
-    t.document.c.title,
-    func.substr(t.document.c.text, t.passage.c.start + 1, t.passage.c.end - t.passage.c.start),
-).join(t.document, t.document.c.key == t.passage.c.document)
-_DOCUMENTS = documents_with_source().add_columns(
-    select(func.count())
-    .select_from(t.passage)
-    .where(
-        t.passage.c.document == t.document.c.key,
-        t.passage.c.encoding_id == select(t.state.c.encoding_id).scalar_subquery(),
-    )
-    .scalar_subquery()
-    .label("passages")
-)
+_PASSAGES = f"SELECT {PASSAGE_COLUMNS} FROM passage"
+_DOCUMENTS = f"""
+SELECT {DOCUMENT_COLUMNS},
+    (SELECT count(*) FROM passage WHERE passage.document = document.key AND passage.encoding_id = ?)
+FROM {DOCUMENTS}
+"""

@@ -13,13 +13,14 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Final
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Final
 
 from yusa.errors import IndexFormatError
 from yusa.storage.database import BUSY_SECONDS, DATABASE, WAL_BYTES, driver_connection
 from yusa.storage.files import file_bytes
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _log = logging.getLogger(__name__)
 

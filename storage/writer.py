@@ -17,7 +17,8 @@ from yusa.errors import StorageError
 from yusa.storage import publish
 from yusa.storage import tables as t
 from yusa.storage.blocks import add_block, keyword_text
-from yusa.storage.database import chunks, translated
+from yusa.storage.database import chunks
+from yusa.storage.engine import translated
 from yusa.storage.lookup import held, source_ids
 from yusa.storage.postings import Block, TermSource, build
 from yusa.storage.publish import Publisher

@@ -23,7 +23,7 @@ from yusa.search.datasets import Dataset, corpus_blocks, corpus_digest
 from yusa.search.evaluation import SearchFunction
 from yusa.search.hit import Hit
 from yusa.search.setting import Setting
-from yusa.storage.tables import FORMAT_VERSION
+from yusa.storage.state import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from yusa.encoder.base import SentenceEncoder

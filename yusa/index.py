@@ -264,8 +264,7 @@ class Index:
 
     def tuned(self) -> Mapping[str, Any]:
         """What `tune` stored: any of `mode`, `weight`, `rerank` and `rerank_depth`."""
-        with self._store.read() as view:
-            return view.tuned()
+        return self._store.tuned()
 
     def tune(self, choice: Mapping[str, Any], *, wait: float = 0.0) -> None:
         """Store how queries are answered from now on where they do not say; `{}` takes it back.

@@ -14,8 +14,9 @@ from storing import check_against, filled, make_entries, make_entry, open_store,
 
 from yusa.errors import IndexFormatError
 from yusa.storage import Entry, tables
-from yusa.storage.database import writer_engine
+from yusa.storage.engine import writer_engine
 from yusa.storage.migrate import migrate, upgrade
+from yusa.storage.state import FORMAT_VERSION
 
 
 def _model(numbers: range) -> dict[str, Entry]:
@@ -26,7 +27,7 @@ def test_the_revisions_make_the_tables(tmp_path: Path) -> None:
     (tmp_path / "migrated").mkdir()
     engine = writer_engine(tmp_path / "migrated", create=True)
     with engine.begin() as connection:
-        upgrade(connection, 0, tables.FORMAT_VERSION)
+        upgrade(connection, 0, FORMAT_VERSION)
     filled(tmp_path / "made", range(1)).close()
     made = writer_engine(tmp_path / "made")
     with engine.connect() as one, made.connect() as other:
@@ -98,7 +99,7 @@ def _stored(directory: Path, number: int) -> tuple[Path, dict[str, Entry]]:
 
 def test_every_format_is_stored() -> None:
     stored = {path.name for path in (Path(__file__).parent / "fixtures").iterdir()}
-    assert stored == {f"format-{number}.zip" for number in range(1, tables.FORMAT_VERSION + 1)}
+    assert stored == {f"format-{number}.zip" for number in range(1, FORMAT_VERSION + 1)}
 
 
 def test_an_index_of_format_1_is_searched_and_its_writer_makes_the_postings(tmp_path: Path, small_tail: int) -> None:
@@ -120,14 +121,14 @@ def test_an_index_of_format_1_is_searched_and_its_writer_makes_the_postings(tmp_
     store.close()
 
 
-@pytest.mark.parametrize("number", range(2, tables.FORMAT_VERSION + 1))
+@pytest.mark.parametrize("number", range(2, FORMAT_VERSION + 1))
 def test_an_index_of_a_format_with_postings_is_whole_at_once(tmp_path: Path, small_tail: int, number: int) -> None:
     path, model = _stored(tmp_path, number)
     store = open_store(path)
-    assert (path / f"index.db.format-{number}").is_file() == (number < tables.FORMAT_VERSION)
+    assert (path / f"index.db.format-{number}").is_file() == (number < FORMAT_VERSION)
     check_against(store, model)
     assert store.verify(deep=True).ok
-    assert store.stats().format_version == tables.FORMAT_VERSION
+    assert store.stats().format_version == FORMAT_VERSION
     with store.read() as view:
         assert view.tuned() == {"mode": "dense"}
     with store.write() as writer:

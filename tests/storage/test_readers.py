@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,8 +16,8 @@ from sqlalchemy import Connection
 from storing import check_against, filled, make_entries, make_entry, open_store
 
 from yusa.errors import IndexNotFoundError, StorageError
-from yusa.storage import database, wal
-from yusa.storage.database import reader_engine
+from yusa.storage import database, engine, wal
+from yusa.storage.database import Readers
 
 _SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -66,12 +67,15 @@ def test_no_reader_writes_or_checkpoints(tmp_path: Path, small_tail: int) -> Non
         store.backup(tmp_path / "backup" / before[0] / str(_))
         store.close()
     assert [_digest(file) for file in files] == before
-    engine = reader_engine(path)
-    with engine.connect() as connection, pytest.raises(Exception, match=r"disk I/O error|readonly"):
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    with engine.connect() as connection, pytest.raises(Exception, match="readonly"):
-        connection.exec_driver_sql("DELETE FROM document")
-    engine.dispose()
+    readers = Readers(path)
+    with readers.connection() as connection, pytest.raises(sqlite3.Error, match=r"disk I/O error|readonly"):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with readers.connection() as connection, pytest.raises(sqlite3.Error, match="readonly"):
+        connection.execute("DELETE FROM document")
+    examining = engine.reader_engine(readers.uri)
+    with examining.connect() as examiner, pytest.raises(Exception, match="readonly"):
+        examiner.exec_driver_sql("DELETE FROM document")
+    readers.close()
     assert [_digest(file) for file in files] == before
     store = open_store(path)
     with store.write():
@@ -86,17 +90,19 @@ def test_errors_in_a_view_end_its_transaction(tmp_path: Path) -> None:
     for _ in range(20):
         with pytest.raises(ZeroDivisionError), store.read():
             raise ZeroDivisionError
-    assert store._engine.pool.status().count("Current Checked out connections: 0") == 1
+    with store.write() as writer:
+        writer.put(make_entries(range(3, 6)))
+    assert wal.wal_bytes(store.path) == 0, "a transaction of a reader keeps the WAL from being emptied"
     store.close()
 
 
 _AS_READER = """
 import os, sys
 from pathlib import Path
-import numpy.testing  # before the installation cannot be read any more
+import numpy.random, numpy.testing  # before the installation cannot be read any more
 from storing import check_against, make_entries, open_store
 from yusa.errors import StorageError
-from yusa.storage import store as everything
+from yusa.storage import encodings, engine, lock, stats, store, verify, writer
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)  # root may write anywhere
@@ -191,13 +197,13 @@ def test_closing_twice_and_missing_index(tmp_path: Path) -> None:
 
 def _small_wal(monkeypatch: pytest.MonkeyPatch) -> int:
     """The WAL is copied from 50 pages on instead of 4,000; the bound that follows, without the last commit."""
-    size = 50 * database._PAGE_SIZE
+    size = 50 * engine._PAGE_SIZE
     limit = f"journal_size_limit={database.WAL_BYTES}"
-    assert limit in database._WRITER_PRAGMAS
+    assert limit in engine._WRITER_PRAGMAS
     monkeypatch.setattr(
-        database,
+        engine,
         "_WRITER_PRAGMAS",
-        tuple(f"journal_size_limit={size}" if pragma == limit else pragma for pragma in database._WRITER_PRAGMAS),
+        tuple(f"journal_size_limit={size}" if pragma == limit else pragma for pragma in engine._WRITER_PRAGMAS),
     )
     monkeypatch.setattr(wal, "WAL_BYTES", size)
     return 2 * size

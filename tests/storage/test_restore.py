@@ -212,7 +212,7 @@ def test_who_waited_for_the_lock_does_not_write_into_what_was_restored_meanwhile
         with writer_lock(directory, wait=wait):
             yield
 
-    monkeypatch.setattr("yusa.storage.store.writer_lock", after_a_restore)
+    monkeypatch.setattr("yusa.storage.lock.writer_lock", after_a_restore)
     with pytest.raises(IndexNotFoundError, match="removed or replaced"), store.write() as writer:
         writer.put([make_entry("stray")])
     monkeypatch.undo()

@@ -191,10 +191,8 @@ def test_a_thousand_updates_of_the_same_documents_take_no_more_room(
 
 def _counts(store: Store) -> dict[str, int]:
     tables = ("document", "source", "field", "log", "deletion", "block", "segment")
-    with store._engine.begin() as connection:
-        return {
-            table: int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()) for table in tables
-        }
+    with store._readers.connection() as connection:
+        return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 
 
 @pytest.mark.parametrize("largest", [1 << 20, 120])
@@ -218,7 +216,7 @@ def test_every_part_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
             )
             if step % 3 == 0:
                 writer.delete([f"d{number}" for number in random.choice(300, size=batch, replace=False)])
-        with store._engine.begin() as connection:
+        with store._readers.connection() as connection:
             now = read_state(connection)
             segments = read_segments(connection, now.encoding_id)
         counts = _counts(store)
@@ -285,9 +283,9 @@ def test_names_go_with_the_last_document_that_used_them(tmp_path: Path, monkeypa
         writer.delete(["other"])
     store.compact()
     check_against(store, {entry.document.id: entry for entry in versions(0)})
-    with store._engine.begin() as connection:
-        assert connection.exec_driver_sql("SELECT name FROM field ORDER BY name").scalars().all() == ["f0", "same"]
-        assert connection.exec_driver_sql("SELECT name FROM source").scalars().all() == ["a"]
+    with store._readers.connection() as connection:
+        assert connection.execute("SELECT name FROM field ORDER BY name").fetchall() == [("f0",), ("same",)]
+        assert connection.execute("SELECT name FROM source").fetchall() == [("a",)]
     assert store.verify(deep=True).ok
     store.close()
 

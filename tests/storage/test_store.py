@@ -15,7 +15,7 @@ from storing import check_against, create_store, filled, make_entries, make_entr
 
 from yusa.errors import IndexExistsError, IndexFormatError, IndexNotFoundError, StorageError
 from yusa.storage import Entry, Store, publish
-from yusa.storage.database import writer_engine
+from yusa.storage.engine import writer_engine
 from yusa.storage.settings import VectorType
 
 

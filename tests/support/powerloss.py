@@ -22,7 +22,7 @@ from replay import Disk, Loss, digest, store
 from storing import check_against, create_store, make_entries, make_entry, make_settings, open_store
 
 from yusa.errors import IndexNotFoundError
-from yusa.storage import Entry, Store, creation, database, files, publish, wal
+from yusa.storage import Entry, Store, creation, engine, files, publish, wal
 from yusa.storage import backup as backups
 from yusa.storage import migrate as migrations
 from yusa.storage import restore as restores
@@ -115,7 +115,7 @@ def weaken(what: str) -> None:
         return
 
     if what == "database":
-        _pragmas(tuple(pragma.replace("=FULL", "=OFF") for pragma in database._WRITER_PRAGMAS))
+        _pragmas(tuple(pragma.replace("=FULL", "=OFF") for pragma in engine._WRITER_PRAGMAS))
     elif what == "segments":
         _PATCH.setattr(files, "sync_file", nothing)
     elif what == "names":
@@ -126,7 +126,7 @@ def weaken(what: str) -> None:
 
 
 def _pragmas(pragmas: tuple[str, ...]) -> None:
-    _PATCH.setattr(database, "_WRITER_PRAGMAS", pragmas)
+    _PATCH.setattr(engine, "_WRITER_PRAGMAS", pragmas)
 
 
 def record(root: Path, log: Path, seed: int, steps: int, weakening: str) -> None:
@@ -134,7 +134,7 @@ def record(root: Path, log: Path, seed: int, steps: int, weakening: str) -> None
     _PATCH.setattr(publish, "TAIL_LIMIT", _TAIL)
     if seed % 2:
         # Checkpoints also in the middle of a block of writes.
-        _PATCH.setattr(wal, "WAL_BYTES", 10 * database._PAGE_SIZE)
+        _PATCH.setattr(wal, "WAL_BYTES", 10 * engine._PAGE_SIZE)
     weaken(weakening)
     syscalls.watch(root)
     syscalls.record(log)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from yusa.storage import tables
+from yusa.storage.state import FORMAT_VERSION
 
 RunShimmed = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -60,13 +60,13 @@ def _kill(run: RunShimmed, directory: Path, number: int, step: int) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("number", range(1, tables.FORMAT_VERSION))
+@pytest.mark.parametrize("number", range(1, FORMAT_VERSION))
 def test_a_killed_migration_loses_nothing(run_shimmed: RunShimmed, tmp_path: Path, number: int) -> None:
     assert _kill(run_shimmed, tmp_path, number, step=23) >= 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(1, tables.FORMAT_VERSION))
+@pytest.mark.parametrize("number", range(1, FORMAT_VERSION))
 def test_a_migration_killed_at_every_operation_loses_nothing(
     run_shimmed: RunShimmed, tmp_path: Path, number: int
 ) -> None:

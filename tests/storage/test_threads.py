@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import torch
 
-from yusa.storage.parts import Vectors, add_rows, new_index
+from yusa.storage.parts import Part, add_rows, new_index, rows_of
 
 
 def test_a_search_does_not_take_threads_from_torch() -> None:
@@ -17,7 +17,8 @@ def test_a_search_does_not_take_threads_from_torch() -> None:
     faiss.omp_set_num_threads(3)
     try:
         asked = torch.get_num_threads()
-        scores, _ = Vectors(ids, ids, index).search(np.ones((1, 8), dtype=np.float32), 2, None)
+        part = Part(ids, ids, rows_of(index, "float32"), index)
+        scores, _ = part.search(np.ones((1, 8), dtype=np.float32), 2, None)
         assert scores.shape == (1, 2)
         assert (faiss.omp_get_max_threads(), torch.get_num_threads()) == (3, asked)
     finally:

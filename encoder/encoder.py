@@ -80,7 +80,7 @@ class Encoder:
         self._forward = forward
         self._tokenizer = tokenizer
         self._pool: TokenPool | None = None
-        self._pooling_lock = threading.Lock()
+        self._pool_lock = threading.Lock()
 
     @property
     def device(self) -> str:
@@ -135,8 +135,8 @@ class Encoder:
             device: default YUSA_DEVICE, else cuda where there is one, else cpu.
             dtype: "float32", "float16" or "bfloat16"; default float32 on a CPU and float16 on a GPU.
             prompts: "query" and "document".
-            quantization: "int8" is faster on x86 CPUs and another identity, whose `quantization_loss` to see before
-                it is chosen; default "none".
+            quantization: "int8" is another identity, for x86 CPUs, whose `quantization_loss` to see before it is
+                chosen; default "none".
 
         Raises:
             EncoderNotFoundError: nothing has this name.
@@ -247,14 +247,14 @@ class Encoder:
         if len(texts) < _POOLED or not self.device.startswith("cuda"):
             yield self._ids(texts, prompt)
             return
-        with self._pooling_lock:
+        with self._pool_lock:
             if self._pool is None:
                 self._pool = self._tokenizer.pool(self.max_length)
             pool = self._pool
         try:
             yield from pool.windows(texts, prompt, _WINDOW)
         except EncoderError:  # a worker ended, and the pool with it
-            with self._pooling_lock:
+            with self._pool_lock:
                 self._pool = None
             pool.close()
             raise

@@ -148,7 +148,7 @@ def settings_for(
 def _runtime(encoder: SentenceEncoder) -> dict[str, str]:
     """What turns texts into vectors here: yusa's own encoder names the forward pass that is about to be used."""
     runtime: dict[str, str] | None = getattr(encoder, "runtime", None)
-    return dict(runtime if runtime is not None else encoder.provenance) | {"name": ""}
+    return runtime or {key: value for key, value in encoder.provenance.items() if key != "name"}
 
 
 def _canonical(value: Any) -> bytes:

@@ -69,7 +69,7 @@ pooling = click.option(
 )  # fmt: skip
 int8 = click.option(
     "--int8", "quantization", flag_value="int8",
-    help="Encode in 8-bit integers, faster on x86 CPUs: another encoder, whose loss is measured and shown.",
+    help="Encode in 8-bit integers (x86 CPUs): another encoder, whose loss is shown; faster in bulk for large models.",
 )  # fmt: skip
 max_length = click.option(
     "--max-length",
